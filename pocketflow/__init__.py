@@ -1,0 +1,1014 @@
+"""A graph of nodes over a shared store: the whole framework, in this one file.
+
+A node works in three phases; a flow follows the action that each node's `post` returns:
+
+    prep(shared) -> prep_res                      read from the store what is needed
+    exec(prep_res) -> exec_res                    do the work, without the store; retried
+    post(shared, prep_res, exec_res) -> action    write to the store, name the edge to follow
+
+    >>> class Greet(Node):
+    ...     def prep(self, shared):
+    ...         return shared["name"]
+    ...     def exec(self, name):
+    ...         return f"Hello, {name}!"
+    ...     def post(self, shared, name, greeting):
+    ...         shared["greeting"] = greeting
+    >>> shared = {"name": "Ada"}
+    >>> Flow(start=Greet()).run(shared)
+    >>> shared["greeting"]
+    'Hello, Ada!'
+
+`a >> b` follows the action "default", which None and "" mean too; `a - "x" >> b` follows
+"x"; `a >> [b, c] >> d` runs b and c at once, then d. The classes, in reading order:
+
+    BaseNode                                        wiring and the three phases
+      Node                                          + retries and a fallback
+        BatchNode                                   exec once for every item of prep
+        AsyncNode                                   the phases as coroutines; streams
+          AsyncBatchNode, AsyncParallelBatchNode    (each a BatchNode too)
+      Flow                                          follows actions from its start
+        BatchFlow                                   the graph once for every entry of prep
+        AsyncFlow                                   (an AsyncNode too) for async nodes
+          AsyncBatchFlow, AsyncParallelBatchFlow    (each a BatchFlow too)
+          AsyncParallelFlow                         branches that run at once
+
+Kept on purpose, and surprising to some: a visit works on a shallow copy of its node, so what
+must last belongs in `shared`; a flow's params replace those of its nodes; the last action
+inside a nested flow picks the edge out of it; nothing limits the number of steps. And in
+`a >> [b >> c, d]` Python hands over the value of `b >> c`, which is c: that branch starts at c.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import functools
+import inspect
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextvars import ContextVar
+from itertools import count
+from types import CoroutineType
+from typing import Any, NamedTuple, TypeVar, overload
+
+__version__ = "0.1.0"
+__all__ = [
+    "AsyncBatchFlow", "AsyncBatchNode", "AsyncFlow", "AsyncNode", "AsyncParallelBatchFlow", "AsyncParallelBatchNode",
+    "AsyncParallelFlow", "BaseNode", "BatchFlow", "BatchNode", "Flow", "FlowWarning", "Hook", "Node", "Skip", "Step",
+    "emit", "hooked",
+]  # fmt: skip
+
+N = TypeVar("N")
+Wait = float | Callable[[int, Exception], float | None]
+
+
+class FlowWarning(UserWarning):
+    """The category of every warning given here: make it an error, and flows are strict."""
+
+
+class BaseNode:
+    """Wiring and the three phases. Subclass `Node`, which adds retries."""
+
+    def __init__(self) -> None:
+        self.params: dict[str, Any] = {}
+        self.successors: dict[str, Any] = {}
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Called at every visit with the params of the flow, which replace the node's own."""
+        self.params = params
+
+    @overload
+    def next(self, node: list[Any], action: str = "default") -> AsyncParallelFlow: ...
+    @overload
+    def next(self, node: N, action: str = "default") -> N: ...
+    def next(self, node: Any, action: str = "default") -> Any:
+        """Follow `action` to `node`, and return `node`; a list becomes an `AsyncParallelFlow`."""
+        _as_node(self)
+        node, action = _as_node(node, f"{_name(self)} >> "), action or "default"
+        if action in self.successors:
+            _warn(f"Overwriting successor for action '{action}'")
+        self.successors[action] = node
+        return node
+
+    __rshift__ = next
+
+    def __sub__(self, action: str) -> _Edge:
+        if not isinstance(action, str):
+            raise TypeError(f'Action must be a string, not {action!r}: write {_name(self)} - "action" >> node')
+        return _Edge(self, action)
+
+    def prep(self, shared: Any) -> Any:
+        """Read from `shared` what `exec` needs."""
+
+    def exec(self, prep_res: Any) -> Any:
+        """Do the work, without `shared`."""
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        """Write to `shared`, and return the action."""
+
+    def _exec(self, prep_res: Any) -> Any:
+        return self.exec(prep_res)
+
+    def _run(self, shared: Any) -> Any:
+        prep_res = self.prep(shared) if not _hooks.get() else Step("prep", self, shared).do(self.prep, shared)
+        exec_res = self._exec(prep_res)
+        return self.post(shared, prep_res, exec_res)
+
+    def run(self, shared: Any) -> Any:
+        """Run this node or flow alone, without its successors, and return its action."""
+        with _outermost(self, "Use Flow."):
+            return self._run(shared) if not _hooks.get() else _visit(self, shared, "~")
+
+    def __copy__(self: N) -> N:
+        """The copy that a visit works on: that of `copy.copy`, several times faster."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __repr__(self) -> str:
+        usual = {"name": None, "start_node": None, "branches": None, "max_retries": 1, "wait": 0, "max_concurrency": None}
+        given = {key: getattr(self, key, default) for key, default in usual.items()}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items() if v != usual[k])})"
+
+
+class _Edge(NamedTuple):
+    """`node - "action"`, on its way to `>> target`."""
+
+    source: BaseNode
+    action: str
+
+    @overload
+    def __rshift__(self, node: list[Any]) -> AsyncParallelFlow: ...
+    @overload
+    def __rshift__(self, node: N) -> N: ...
+    def __rshift__(self, node: Any) -> Any:
+        return self.source.next(node, self.action)
+
+
+class Node(BaseNode):
+    """A node whose `exec` is tried again when it fails.
+
+    max_retries: how often `exec` is called at most, the first try included; at least 1.
+    wait: seconds between two tries, or a callable `(attempt, error) -> seconds`, with attempt
+        counting from 0; an answer of None means: give up now.
+    """
+
+    def __init__(self, max_retries: int = 1, wait: Wait = 0) -> None:
+        super().__init__()
+        self.max_retries, self.wait = max_retries, wait
+        _check_settings(self)
+
+    @property
+    def cur_retry(self) -> int:
+        """The attempt that runs, from 0: every item of a batch, task and thread has its own."""
+        node, _, attempt = _now.get()
+        return attempt if node is self else 0
+
+    @cur_retry.setter
+    def cur_retry(self, attempt: int) -> None:
+        _now.set((self, _index(self), attempt))
+
+    def exec_fallback(self, prep_res: Any, exc: Exception) -> Any:
+        """Called after the last attempt has failed; its result stands for that of `exec`."""
+        raise exc
+
+    def _exec(self, prep_res: Any) -> Any:
+        return self._retry(prep_res) if not _hooks.get() else _exec_step(self, prep_res).do(self._retry, prep_res)
+
+    def _retry(self, prep_res: Any) -> Any:
+        if _now.get()[2]:  # left by an item before this one
+            self.cur_retry = 0
+        attempt, earlier = 0, None
+        while True:
+            try:
+                return self.exec(prep_res)
+            except Exception as error:
+                wait = _wait_before_next(self, attempt, error, earlier)
+                if wait is None:
+                    return self.exec_fallback(prep_res, error)
+                if wait:
+                    time.sleep(wait)
+                self.cur_retry = attempt = attempt + 1
+                earlier = error
+
+
+class BatchNode(Node):
+    """Calls `exec` once for every item of what `prep` returned; `post` gets the list of results.
+
+    `prep` may return None, for no items, or anything that can be iterated; items are pulled as
+    they are needed. An iterator reaches `post` as the list of the items that were run, all else
+    as it was. Every item has its own attempts and fallback; the first to fail for good ends it.
+    """
+
+    def _run(self, shared: Any) -> Any:
+        prep_res = self.prep(shared) if not _hooks.get() else Step("prep", self, shared).do(self.prep, shared)
+        items, prep_res = _recorded(prep_res)
+        exec_res = self._exec(items)
+        return self.post(shared, prep_res, exec_res)
+
+    def _exec(self, items: Any) -> Any:
+        results: list[Any] = []
+        for index, item in enumerate(_iterate(self, items)):
+            _now.set((self, index, 0))
+            results.append(super()._exec(item))
+        return results
+
+
+class Flow(BaseNode):
+    """Runs the graph that begins at `start_node`, and is itself a node of other flows."""
+
+    def __init__(self, start: Any = None) -> None:
+        super().__init__()
+        self.start_node = start if start is None else _as_node(start, "start=")
+
+    def start(self, start: N) -> N:
+        """Begin at `start`, and return it: `flow.start(a).next(b)`."""
+        self.start_node = _as_node(start, "start=")
+        return start
+
+    def get_next_node(self, curr: Any, action: Any) -> Any:
+        """The successor of `curr` for `action`; None where the flow ends."""
+        successors = curr.successors
+        if not successors:
+            return None
+        if action is not None and not isinstance(action, str):
+            raise TypeError(f"{_name(curr)}.post returned {action!r}: return one of {list(successors)}, or None")
+        node = successors.get(action or "default")
+        if node is None:
+            _warn(f"Flow ends: '{action}' not found in {list(successors)}")
+        return node
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        """Return the action of the flow; `exec_res` is the last action inside of it."""
+        return exec_res
+
+    def _orch(self, shared: Any, params: dict[str, Any] | None = None) -> Any:
+        params = params or {**self.params}
+        node, action = copy.copy(self.start_node), None
+        while node is not None:
+            node.set_params(params)
+            action = node._run(shared) if not _hooks.get() else _visit(node, shared)
+            node = copy.copy(self.get_next_node(node, action))
+        return action
+
+    def _run(self, shared: Any) -> Any:
+        prep_res = self.prep(shared) if not _hooks.get() else Step("prep", self, shared).do(self.prep, shared)
+        _check_graph(self)
+        action = self._orch(shared)
+        return self.post(shared, prep_res, action)
+
+
+class BatchFlow(Flow):
+    """Runs its graph once for every entry of what `prep` returned, a dict merged over the params.
+
+    `prep` may return what that of a `BatchNode` may; `post` gets None in place of an action.
+    """
+
+    def _run(self, shared: Any) -> Any:
+        prep_res = self.prep(shared) if not _hooks.get() else Step("prep", self, shared).do(self.prep, shared)
+        entries, prep_res = _recorded([] if prep_res is None else prep_res)
+        _check_graph(self)
+        for index, entry in enumerate(_iterate(self, entries)):
+            _now.set((self, index, 0))
+            self._run_entry(shared, _merged(self, entry))
+        return self.post(shared, prep_res, None)
+
+    def _run_entry(self, shared: Any, params: dict[str, Any]) -> Any:
+        if not _hooks.get():
+            return self._orch(shared, params)
+        return Step("flow", self, shared, params, _index(self)).do(self._orch, shared, params)
+
+
+class AsyncNode(Node):
+    """A `Node` whose phases are coroutines, in an `AsyncFlow`.
+
+    `exec_async` may be an async generator. What it yields is emitted as it comes, a value that
+    is no event as {"type": "chunk", "chunk": value}. Its result is its last event of the type
+    `stream_end_type`, without "type"; where there is none, the list of all it yielded.
+    """
+
+    stream_end_type = "done"
+
+    async def prep_async(self, shared: Any) -> Any:
+        """Read from `shared` what `exec_async` needs."""
+
+    def exec_async(self, prep_res: Any) -> Any:
+        """Do the work, without `shared`: an `async def`, with `return` or with `yield`."""
+        return asyncio.sleep(0)
+
+    async def exec_fallback_async(self, prep_res: Any, exc: Exception) -> Any:
+        """Called after the last attempt has failed; its result stands for that of `exec_async`."""
+        raise exc
+
+    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        """Write to `shared`, and return the action."""
+
+    def _exec(self, prep_res: Any) -> Any:
+        return self._retry(prep_res) if not _hooks.get() else _exec_step(self, prep_res).do_async(self._retry, prep_res)
+
+    async def _retry(self, prep_res: Any) -> Any:
+        if _now.get()[2]:  # left by an item before this one
+            self.cur_retry = 0
+        attempt, earlier = 0, None
+        while True:
+            try:
+                result = self.exec_async(prep_res)
+                return await (result if type(result) is CoroutineType else _outcome(self, result))
+            except Exception as error:
+                wait = _wait_before_next(self, attempt, error, earlier)
+                if wait is None:
+                    return await self.exec_fallback_async(prep_res, error)
+                if wait:
+                    await asyncio.sleep(wait)
+                self.cur_retry = attempt = attempt + 1
+                earlier = error
+
+    async def _run_async(self, shared: Any) -> Any:
+        prep_res = await _prep_async(self, shared)
+        exec_res = await self._exec(prep_res)
+        return await self.post_async(shared, prep_res, exec_res)
+
+    async def run_async(self, shared: Any) -> Any:
+        """Run this node or flow alone, without its successors, and return its action."""
+        with _outermost(self, "Use AsyncFlow."):
+            return await (self._run_async(shared) if not _hooks.get() else _visit_async(self, shared, "~"))
+
+    def _run(self, shared: Any) -> Any:
+        raise RuntimeError(f"{_name(self)} is async. Use run_async.")
+
+    async def stream(self, shared: Any, *, buffer: int = 64) -> AsyncIterator[dict[str, Any]]:
+        """Run, and give every event as it happens: a dict with "type", "node", "path" and, in a batch, "item".
+
+        Beside the events emitted inside there are node_start, node_end (with "action" and
+        "seconds"), retry, and error, once, from the node that failed. An async generator is held
+        back while `buffer` events wait to be taken. An error of the run is raised after the
+        events before it. Closing the stream cancels the run and waits for it, so write:
+
+            async with contextlib.aclosing(flow.stream(shared)) as events:
+                async for event in events: ...
+        """
+        stream = _Stream(buffer)
+        with hooked(stream):
+            run = asyncio.create_task(self.run_async(shared))
+        run.add_done_callback(lambda _: stream.news.set())
+        try:
+            while not (run.done() and not stream.events):
+                await stream.news.wait()
+                stream.news.clear()
+                while stream.events:
+                    yield stream.take()
+            run.result()
+        finally:
+            await _cancel([run])
+
+
+class AsyncFlow(Flow, AsyncNode):
+    """A `Flow` of async and sync nodes, with `prep_async` and `post_async`."""
+
+    _run = AsyncNode._run
+
+    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        """Return the action of the flow; `exec_res` is the last action inside of it."""
+        return exec_res
+
+    async def _orch_async(self, shared: Any, params: dict[str, Any] | None = None) -> Any:
+        params = params or {**self.params}
+        node, action = copy.copy(self.start_node), None
+        while node is not None:
+            node.set_params(params)
+            if isinstance(node, AsyncNode):
+                action = await (node._run_async(shared) if not _hooks.get() else _visit_async(node, shared))
+            else:
+                action = node._run(shared) if not _hooks.get() else _visit(node, shared)
+            node = copy.copy(self.get_next_node(node, action))
+        return action
+
+    async def _run_async(self, shared: Any) -> Any:
+        prep_res = await _prep_async(self, shared)
+        _check_graph(self)
+        action = await self._orch_async(shared)
+        return await self.post_async(shared, prep_res, action)
+
+
+class _AsyncBatchNode(AsyncNode, BatchNode):
+    max_concurrency: int | None = 1
+
+    async def _run_async(self, shared: Any) -> Any:
+        prep_res = await _prep_async(self, shared)
+        items, prep_res = _recorded(prep_res)
+        exec_res = await self._exec(items)
+        return await self.post_async(shared, prep_res, exec_res)
+
+    async def _exec(self, items: Any) -> Any:
+        return await _gather(self, items, super()._exec)
+
+
+class _AsyncBatchFlow(AsyncFlow, BatchFlow):
+    max_concurrency: int | None = 1
+
+    async def _run_async(self, shared: Any) -> Any:
+        prep_res = await _prep_async(self, shared)
+        entries, prep_res = _recorded([] if prep_res is None else prep_res)
+        _check_graph(self)
+        await _gather(self, entries, lambda entry: self._run_entry(shared, _merged(self, entry)))
+        return await self.post_async(shared, prep_res, None)
+
+    def _run_entry(self, shared: Any, params: dict[str, Any]) -> Any:
+        if not _hooks.get():
+            return self._orch_async(shared, params)
+        return Step("flow", self, shared, params, _index(self)).do_async(self._orch_async, shared, params)
+
+
+class _Parallel:
+    """`max_concurrency`: how many run at once at most, started in order; None means all.
+
+    A class attribute, or a keyword, which wins. Workers pull the next item when they are free,
+    so a million items need no million tasks. When one fails for good, the others are cancelled
+    and awaited before its error is raised: nothing touches `shared` afterwards.
+    """
+
+    max_concurrency: int | None = None
+
+    def __init__(self, *args: Any, max_concurrency: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if max_concurrency is not None:
+            self.max_concurrency = max_concurrency
+        _check_settings(self)
+
+
+class AsyncBatchNode(_AsyncBatchNode):
+    """A `BatchNode` of coroutines, one item after the other; `prep_async` may return an async iterable."""
+
+
+class AsyncParallelBatchNode(_Parallel, _AsyncBatchNode):
+    __doc__ = f"An `AsyncBatchNode` that runs its items at once, the results in their order.\n\n{_Parallel.__doc__}"
+
+
+class AsyncBatchFlow(_AsyncBatchFlow):
+    """A `BatchFlow` of async and sync nodes, one entry after the other."""
+
+
+class AsyncParallelBatchFlow(_Parallel, _AsyncBatchFlow):
+    __doc__ = f"An `AsyncBatchFlow` that runs its entries at once.\n\n{_Parallel.__doc__}"
+
+
+class AsyncParallelFlow(_Parallel, AsyncFlow):
+    """Runs branches at once, each from its node on: what `[b, c]` becomes in `a >> [b, c] >> d`.
+
+    `post_async` gets the list of the branches' last actions, in order, and returns None.
+    """
+
+    def __init__(self, *branches: Any, max_concurrency: int | None = None) -> None:
+        self.branches = tuple(_as_node(branch, "branch ") for branch in branches)
+        super().__init__(max_concurrency=max_concurrency)
+
+    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        """Go on along "default"."""
+
+    async def _run_async(self, shared: Any) -> Any:
+        prep_res = await _prep_async(self, shared)
+        _check_graph(self)
+        actions = await _gather(self, self.branches, lambda start: self._run_branch(shared, start))
+        return await self.post_async(shared, prep_res, actions)
+
+    def _run_branch(self, shared: Any, start: Any) -> Any:
+        branch = copy.copy(self)
+        branch.start_node = start
+        if not _hooks.get():
+            return branch._orch_async(shared)
+        return Step("flow", branch, shared, None, _index(self)).do_async(branch._orch_async, shared)
+
+
+async def _gather(node: Any, items: Any, work: Callable[[Any], Awaitable[Any]]) -> list[Any]:
+    """The results of `work(item)` in the order of the items, `node.max_concurrency` at once."""
+    pull, limit = _puller(node, items), node.max_concurrency
+    results: dict[int, Any] = {}
+    tasks: list[asyncio.Task[None]] = []
+    failures: list[BaseException] = []
+
+    async def drain(pulled: tuple[int, Any] | None) -> None:
+        while pulled:
+            index, item = pulled
+            _now.set((node, index, 0))
+            results[index] = await work(item)
+            pulled = await pull()
+
+    async def worker(pulled: tuple[int, Any] | None) -> None:
+        try:
+            await drain(pulled)
+        except BaseException as error:
+            failures.append(error)
+            tasks[0].cancel()  # the feeder, which may be waiting for an item
+            raise
+
+    async def feed() -> None:
+        while len(tasks) - 1 != limit and (pulled := await pull()):
+            tasks.append(asyncio.create_task(worker(pulled)))
+
+    try:
+        if limit == 1:
+            await drain(await pull())
+        else:
+            tasks.append(asyncio.create_task(feed()))
+            await tasks[0]
+            await asyncio.gather(*tasks)
+    except BaseException as error:
+        failures.append(error)
+    await _cancel(tasks)
+    if failures:
+        raise failures[0]  # not inside `except`, where it would lose the context it has
+    return [results[index] for index in range(len(results))]
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    """Cancel what is not done and wait until all is, even while we are being cancelled."""
+    cancelled = None
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled
+
+
+# Decisions that the sync and the async half share
+
+
+@contextlib.contextmanager
+def _outermost(node: Any, advice: str) -> Generator[None, None, None]:
+    """Around a run that user code starts."""
+    _check_node(node)
+    if node.successors:
+        _warn(f"Node won't run successors. {advice}")
+    now = _now.get()
+    try:
+        yield
+    except Exception as error:
+        _add_notes(error)
+        raise
+    finally:
+        _now.set(now)
+
+
+def _index(node: Any) -> int | None:
+    """The index of the item or entry of `node` at hand; None where it has none."""
+    now = _now.get()
+    return now[1] if now[0] is node else None
+
+
+def _wait_before_next(node: Node, attempt: int, error: Exception, earlier: Exception | None) -> float | None:
+    """Seconds to wait before the next attempt; None means: give up."""
+    if any(note.startswith(_HOOK) for note in getattr(error, "__notes__", ())):
+        raise error
+    _link(error, earlier)
+    if attempt + 1 >= node.max_retries:
+        return None
+    wait = node.wait(attempt, error) if callable(node.wait) else node.wait
+    step = _step.get()
+    if wait is not None and step is not None:
+        for hook in _hooks.get():
+            _call(hook.on_retry, step, error, attempt, wait)
+        step.attempt = attempt + 1
+    return wait
+
+
+def _link(error: BaseException, earlier: BaseException | None) -> None:
+    """Put the error of the attempt before at the end of the context chain of `error`."""
+    chain = [error]
+    while chain[-1].__context__ is not None and chain[-1] is not earlier and chain[-1].__context__ not in chain:
+        chain.append(chain[-1].__context__)
+    if chain[-1] is not earlier and chain[-1].__context__ is None:
+        chain[-1].__context__ = earlier
+
+
+def _iterate(node: Any, items: Any) -> Iterator[Any]:
+    try:
+        return iter(items if hasattr(items, "__iter__") else items or ())
+    except TypeError:
+        raise TypeError(f"{_name(node)}: prep returned {items!r}; return an iterable of items, or None") from None
+
+
+def _puller(node: Any, items: Any) -> Callable[[], Awaitable[tuple[int, Any] | None]]:
+    """A function that gives the next item with its index, None after the last; many may await it at once."""
+    numbers = count()
+    if not isinstance(items, AsyncIterable):
+        source = enumerate(_iterate(node, items))
+
+        async def pull() -> tuple[int, Any] | None:
+            return next(source, None)
+    else:
+        stream, lock = aiter(items), asyncio.Lock()
+
+        async def pull() -> tuple[int, Any] | None:
+            async with lock:
+                async for item in stream:
+                    return next(numbers), item
+            return None
+
+    return pull
+
+
+def _recorded(prep_res: Any) -> tuple[Any, Any]:
+    """The items for `_exec`, and what `post` gets: a list in place of what can be read only once."""
+    seen: list[Any] = []
+
+    def keep(item: Any) -> Any:
+        seen.append(item)
+        return item
+
+    if isinstance(prep_res, AsyncIterable):
+        return (keep(item) async for item in prep_res), seen
+    if isinstance(prep_res, Iterator):
+        return map(keep, prep_res), seen
+    return prep_res, prep_res
+
+
+def _merged(flow: Flow, entry: Any) -> dict[str, Any]:
+    try:
+        return {**flow.params, **entry}
+    except TypeError:
+        raise TypeError(f"{_name(flow)}: prep returned the entry {entry!r}; write a dict of params") from None
+
+
+# Errors and warnings
+
+
+def _name(node: Any) -> str:
+    name = getattr(node, "name", None)
+    return name if isinstance(name, str) and name else type(node).__name__
+
+
+def _as_node(target: Any, before: str = "") -> Any:
+    """What may stand in a graph: a node, a list of branches, or anything else that has `_run`."""
+    if isinstance(target, list):
+        return AsyncParallelFlow(*target)
+    if isinstance(target, _Edge):
+        name = _name(target.source)
+        raise TypeError(f'an edge is no node: write {before}{name} and {name} - "{target.action}" >> ... on two lines')
+    if isinstance(target, type):
+        raise TypeError(f"a class is no node: write {before}{target.__name__}()")
+    if not hasattr(target, "_run"):
+        raise TypeError(f'{target!r} is no node; to name an action, write node - "action" >> other')
+    if not hasattr(target, "successors"):
+        raise TypeError(f"{_name(target)} is not set up: begin its __init__ with super().__init__()")
+    return target
+
+
+def _warn(message: str) -> None:
+    """Warn at the first frame outside of this package."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and f"{frame.f_globals.get('__name__')}.".startswith(f"{__name__}."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, FlowWarning, stacklevel=level)
+
+
+def _add_notes(error: Exception) -> None:
+    """Note where the error arose: the path down to the node, the attempts made, the params.
+
+    The frames of the traceback know all of it, so nothing has to be kept for the good case.
+    """
+    path: list[str] = []
+    attempts, params = 0, {}
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        function, here = frame.f_code.co_name, frame.f_locals
+        if frame.f_globals is not globals():
+            continue
+        if function in ("run", "run_async", "_orch", "_orch_async"):
+            node = here.get("node", here["self"])
+            path, params, attempts = [*path, _name(node)], getattr(node, "params", {}), 0
+        elif function in ("_exec", "_run", "drain") and "index" in here:  # of an item or entry of a batch
+            path[-1] += f"[{here['index']}]"
+        elif function == "_retry":
+            attempts = here["attempt"] + 1
+    made = f", attempts: {attempts}" if attempts else ""
+    notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith(_PLACE)]
+    error.__notes__ = [*notes, f"{_PLACE}{' > '.join(path)}{made}, params: {params}"]
+
+
+def _check_settings(node: Any) -> None:
+    for setting, least in (("max_retries", 1), ("wait", 0), ("max_concurrency", 1)):
+        value = node.__dict__.get(setting, getattr(type(node), setting, None))
+        if value is not None and not callable(value) and not value >= least:  # NaN is not >= 0
+            raise ValueError(f"{_name(node)}: {setting} must be at least {least}, not {value!r}")
+
+
+@functools.lru_cache(1024)
+def _misnamed(cls: type) -> tuple[str, ...]:
+    """The phases that a class wrote for the other kind of node: async ones, or ignored sync ones."""
+
+    def is_async(phase: str) -> bool:
+        written = getattr(cls, phase)
+        return inspect.iscoroutinefunction(written) or inspect.isasyncgenfunction(written)
+
+    def is_ours(phase: str) -> bool:
+        return getattr(getattr(cls, phase), "__module__", None) == __name__
+
+    phases = [phase for phase in ("prep", "exec", "post", "exec_fallback") if hasattr(cls, phase)]
+    if not issubclass(cls, AsyncNode):
+        return tuple(phase for phase in phases if is_async(phase))
+    return tuple(phase for phase in phases if not is_ours(phase) and is_ours(f"{phase}_async"))
+
+
+def _check_node(node: Any) -> None:
+    """Refuse what cannot work before anything runs."""
+    _as_node(node)
+    if not isinstance(node, BaseNode):
+        return
+    _check_settings(node)
+    for phase in _misnamed(type(node)):
+        if not isinstance(node, AsyncNode):
+            raise TypeError(f"{_name(node)}.{phase} is async: derive from AsyncNode, and name it {phase}_async")
+        _warn(f"{_name(node)}.{phase} is never called, as the node is async: name it {phase}_async")
+
+
+def _check_graph(flow: Any) -> None:
+    """Refuse a graph that cannot run, nested flows included, before any of its nodes has run."""
+    todo, seen = [(flow, start) for start in _starts(flow)], set()
+    if not todo:
+        raise ValueError(f"{_name(flow)} has no start: write {_name(flow)}(start=node)")
+    while todo:
+        flow, node = todo.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        _check_node(node)
+        if isinstance(node, AsyncNode) and not isinstance(flow, AsyncNode):
+            if getattr(node._run, "__func__", None) is AsyncNode._run:
+                raise RuntimeError(f"{_name(node)} is async, {_name(flow)} is not: make it an AsyncFlow. Use run_async.")
+        todo += [(flow, successor) for successor in node.successors.values()]
+        if isinstance(node, Flow):
+            todo += [(node, start) for start in _starts(node)]
+
+
+def _starts(flow: Any) -> tuple[Any, ...]:
+    starts = getattr(flow, "branches", None) or (flow.start_node,)
+    return tuple(start for start in starts if start is not None)
+
+
+# Steps, hooks and events
+
+
+class Step:
+    """One unit of work, as hooks see it.
+
+    kind: "flow" or "node" for a visit, "prep" for its prep, "exec" for the exec of one item;
+        an entry of a batch flow and a parallel branch are a "flow".
+    node, name: whose work it is; its `name` attribute if it has one, else the name of its class.
+    parent: the step inside of which this one runs; None for the outermost.
+    index: of the item, entry or branch; None elsewhere.
+    shared: the store; None in an exec step.
+    input: the item or prep result of an exec step, the params of a batch entry; None elsewhere.
+    attempt: of an exec step, from 0.
+    skipped: whether the `Skip` of a hook stands for the work.
+    path: where in the run; the same however the run is executed, or resumed:
+
+        NAME             the outermost flow or node
+        PARENT/N:NAME    the N-th visit of one orchestration, from 0
+        PARENT[I]        the I-th entry of a batch flow, or branch
+        PARENT/prep      the prep of a visit
+        PARENT/exec      the exec of a node
+        PARENT/exec[I]   the exec of the I-th item of a batch
+        PARENT/~N:NAME   the N-th flow or node that user code runs inside of a step
+
+        Each of `/ [ ] : ~ %` in a name stands there as % and its two hexadecimal digits.
+    """
+
+    def __init__(
+        self, kind: str, node: Any, shared: Any = None, input: Any = None, index: int | None = None, mark: str = ""
+    ) -> None:
+        self.kind, self.node, self.name, self.parent = kind, node, _name(node), _step.get()
+        self.index, self.shared, self.input, self.attempt, self.skipped = index, shared, input, 0, False
+        self._counts, self._told, self._result = {"": 0, "~": 0}, list[Hook](), None
+        item, name = "" if index is None else f"[{index}]", self.name.translate(_ESCAPES)
+        if self.parent is None:
+            self.path: str = name
+        elif kind in ("prep", "exec"):
+            self.path = f"{self.parent.path}/{kind}{item}"
+        elif item:
+            self.path = self.parent.path + item
+        else:
+            self.path = f"{self.parent.path}/{mark}{self.parent._counts[mark]}:{name}"
+            self.parent._counts[mark] += 1
+
+    def __repr__(self) -> str:
+        return f"Step({self.path!r}, kind={self.kind!r})"
+
+    def do(self, work: Callable[..., Any], *args: Any) -> Any:
+        with self:
+            if not self.skipped:
+                self._result = work(*args)
+        return self._result
+
+    async def do_async(self, work: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        with self:
+            if not self.skipped:
+                self._result = await work(*args)
+        return self._result
+
+    def __enter__(self) -> None:
+        try:
+            for hook in _hooks.get():
+                answer = _call(hook.on_start, self)
+                self._told.append(hook)
+                if isinstance(answer, Skip) and not self.skipped:
+                    self.skipped, self._result = True, answer.result
+        except BaseException as error:
+            self.__exit__(None, error, None)
+            raise
+        _step.set(self)
+
+    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
+        """Tell the end to every hook that was told the start, also where one of them fails."""
+        _step.set(self.parent)
+        failure = error
+        for hook in reversed(self._told):
+            try:
+                _call(hook.on_end, self, self._result) if failure is None else _call(hook.on_error, self, failure)
+            except BaseException as raised:
+                failure = raised
+        if failure is not error and failure is not None:
+            raise failure
+
+
+class Skip:
+    """Returned by `Hook.on_start`: do not do the work; `result` is what it would have returned."""
+
+    def __init__(self, result: Any = None) -> None:
+        self.result = result
+
+
+class Hook:
+    """Sees every step of what runs inside of `with hooked(hook):`. Override what you need.
+
+    Whoever got an `on_start` gets one `on_end` or `on_error`. A hook is called in the thread
+    that does the work. Its own exception fails the run, is never retried, and names the hook.
+    """
+
+    def on_start(self, step: Step) -> Skip | None:
+        """`step` begins. Return `Skip(result)` to have it not done; the first Skip wins."""
+
+    def on_event(self, step: Step, event: dict[str, Any]) -> Awaitable[None] | None:
+        """`event` was emitted inside of `step`: that very dict, so a hook may answer by writing into it.
+
+        What an async generator yields waits for the awaitable returned here. `emit` does not:
+        return an object that may be left alone, such as a future.
+        """
+
+    def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> None:
+        """Attempt number `attempt`, from 0, failed; the next begins in `wait` seconds."""
+
+    def on_end(self, step: Step, result: Any) -> None:
+        """`step` is done; `result` is the action of a visit, and what prep or exec returned."""
+
+    def on_error(self, step: Step, error: BaseException) -> None:
+        """`step` failed for good, or was cancelled (`asyncio.CancelledError`)."""
+
+
+_PLACE = "at "
+_HOOK = "raised by the hook "
+_ESCAPES = {ord(char): f"%{ord(char):02X}" for char in "/[]:~%"}
+_hooks: ContextVar[tuple[Hook, ...]] = ContextVar("hooks", default=())
+_step: ContextVar[Step | None] = ContextVar("step", default=None)
+_now: ContextVar[tuple[Any, int | None, int]] = ContextVar("now", default=(None, None, 0))  # node, index, attempt
+
+
+@contextlib.contextmanager
+def hooked(*hooks: Hook) -> Generator[None, None, None]:
+    """Install hooks for all that runs inside the `with` block, its tasks and threads included.
+
+    A thread sees them if it runs in a copy of the context, as `asyncio.to_thread` does. Blocks
+    nest: inner hooks hear of starts after the outer ones, and of ends and errors before them.
+    """
+    for hook in hooks:
+        if not isinstance(hook, Hook):
+            raise TypeError(f"hooked({hook!r}): not an instance of Hook")
+    outer = _hooks.get()
+    _hooks.set(outer + hooks)
+    try:
+        yield
+    finally:
+        _hooks.set(outer)
+
+
+def emit(event: dict[str, Any]) -> None:
+    """Send an event, a dict with a "type", from inside a node to the hooks; without a hook, do nothing."""
+    if not isinstance(event, dict) or "type" not in event:
+        raise TypeError(f'emit({event!r}): write a dict with a "type"')
+    step = _step.get()
+    if step is not None:
+        for hook in _hooks.get():
+            _call(hook.on_event, step, event)
+
+
+async def _outcome(node: AsyncNode, stream: Any) -> Any:
+    """The result of an `exec_async`; what an async generator yields is emitted, held back by the hooks that want it."""
+    if hasattr(stream, "__await__"):
+        return await stream
+    if not hasattr(stream, "__aiter__"):
+        raise TypeError(f"{_name(node)}.exec_async returned {stream!r}: write it as `async def`")
+    step, hooks = _step.get(), _hooks.get()
+    end, values = None, []
+    async with contextlib.aclosing(stream):
+        async for value in stream:
+            values.append(value)
+            event = value if isinstance(value, dict) and "type" in value else {"type": "chunk", "chunk": value}
+            if event["type"] == node.stream_end_type:
+                end = event
+            for hook in hooks:
+                held = _call(hook.on_event, step, event)
+                if held is not None:
+                    await held
+    return values if end is None else {key: value for key, value in end.items() if key != "type"}
+
+
+def _call(method: Callable[..., Any], *args: Any) -> Any:
+    """Call a hook; an exception of its own says whose it is."""
+    try:
+        return method(*args)
+    except Exception as error:
+        error.add_note(f"{_HOOK}{method.__qualname__}")
+        raise
+
+
+def _prep_async(node: AsyncNode, shared: Any) -> Awaitable[Any]:
+    if not _hooks.get():
+        return node.prep_async(shared)
+    return Step("prep", node, shared).do_async(node.prep_async, shared)
+
+
+def _exec_step(node: Node, prep_res: Any) -> Step:
+    return Step("exec", node, None, prep_res, _index(node))
+
+
+def _visit(node: Any, shared: Any, mark: str = "") -> Any:
+    return Step("flow" if isinstance(node, Flow) else "node", node, shared, mark=mark).do(node._run, shared)
+
+
+def _visit_async(node: Any, shared: Any, mark: str = "") -> Awaitable[Any]:
+    step = Step("flow" if isinstance(node, Flow) else "node", node, shared, mark=mark)
+    return step.do_async(node._run_async, shared)
+
+
+class _Stream(Hook):
+    """Turns steps and emitted events into the events of `AsyncNode.stream`."""
+
+    def __init__(self, buffer: int) -> None:
+        if buffer < 1:
+            raise ValueError(f"buffer must be at least 1, not {buffer!r}")
+        self.buffer, self.events = buffer, deque[dict[str, Any]]()
+        self.news, self.room = asyncio.Event(), asyncio.Event()
+        self.loop, self.thread = asyncio.get_running_loop(), threading.get_ident()
+        self.starts: dict[Step, float] = {}
+        self.told: BaseException | None = None
+
+    def __await__(self) -> Generator[Any, None, None]:
+        while len(self.events) >= self.buffer:
+            self.room.clear()
+            yield from self.room.wait().__await__()
+
+    def take(self) -> dict[str, Any]:
+        self.room.set()
+        return self.events.popleft()
+
+    def on_event(self, step: Step, event: dict[str, Any]) -> _Stream | None:
+        visit = step.parent if step.kind in ("prep", "exec") and step.parent else step
+        event = {**event, "node": visit.name, "path": visit.path}
+        if step.kind == "exec" and step.index is not None:
+            event["item"] = step.index
+        if threading.get_ident() == self.thread:
+            self.put(event)
+            return self if len(self.events) >= self.buffer else None
+        self.loop.call_soon_threadsafe(self.put, event)
+        return None
+
+    def put(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+        self.news.set()
+
+    def on_start(self, step: Step) -> None:
+        if step.kind == "node":
+            self.starts[step] = time.perf_counter()
+            self.on_event(step, {"type": "node_start"})
+
+    def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> None:
+        self.on_event(step, {"type": "retry", "attempt": attempt, "wait": wait, "error": repr(error)})
+
+    def on_end(self, step: Step, result: Any) -> None:
+        if step.kind == "node":
+            seconds = time.perf_counter() - self.starts.pop(step)
+            self.on_event(step, {"type": "node_end", "action": result, "seconds": seconds})
+
+    def on_error(self, step: Step, error: BaseException) -> None:
+        self.starts.pop(step, None)
+        if isinstance(error, Exception) and error is not self.told:
+            self.told = error
+            self.on_event(step, {"type": "error", "error": repr(error)})

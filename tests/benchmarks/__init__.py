@@ -1,0 +1,1 @@
+"""Performance as ratios: `python -m tests.benchmarks [SUBJECT ...]` prints a table."""

@@ -1,0 +1,43 @@
+"""How every benchmark measures: ours and a baseline by turns, in one process, as a ratio."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One line of the table: `ratio` is the median of ours / baseline, `low` and `high` its range."""
+
+    what: str
+    ratio: float
+    low: float
+    high: float
+    baseline: str
+    reach: str = ""
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long one call takes; if the call returns a float, these seconds stand for it."""
+    gc.collect()
+    start = time.perf_counter()
+    measured = work()
+    return measured if isinstance(measured, float) else time.perf_counter() - start
+
+
+def compare(
+    what: str,
+    ours: Callable[[], object],
+    baseline: Callable[[], object],
+    *,
+    against: str,
+    reach: str = "",
+    rounds: int = 7,
+) -> Row:
+    """Run both by turns, `rounds` times after one warm-up each. Each may return the number to compare."""
+    ours(), baseline()
+    ratios = [seconds(ours) / seconds(baseline) for _ in range(rounds)]
+    return Row(what, statistics.median(ratios), min(ratios), max(ratios), against, reach)
