@@ -132,7 +132,7 @@ class BaseNode:
         return twin
 
     def __repr__(self) -> str:
-        usual = {"name": None, "start_node": None, "branches": None, "max_retries": 1, "wait": 0, "max_concurrency": None}
+        usual = dict(name=None, start_node=None, branches=None, max_retries=1, wait=0, max_concurrency=None)
         given = {key: getattr(self, key, default) for key, default in usual.items()}
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items() if v != usual[k])})"
 
@@ -230,7 +230,7 @@ class Flow(BaseNode):
     def start(self, start: N) -> N:
         """Begin at `start`, and return it: `flow.start(a).next(b)`."""
         self.start_node = _as_node(start, "start=")
-        return start
+        return self.start_node  # type: ignore[no-any-return]  # what _as_node gives for an N is an N
 
     def get_next_node(self, curr: Any, action: Any) -> Any:
         """The successor of `curr` for `action`; None where the flow ends."""
@@ -536,6 +536,9 @@ async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
             await asyncio.wait(pending)
         except asyncio.CancelledError as error:
             cancelled = error
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # seen, so that asyncio does not report it as lost
     if cancelled:
         raise cancelled
 
@@ -573,6 +576,8 @@ def _wait_before_next(node: Node, attempt: int, error: Exception, earlier: Excep
     if attempt + 1 >= node.max_retries:
         return None
     wait = node.wait(attempt, error) if callable(node.wait) else node.wait
+    if wait is not None and not wait >= 0:  # NaN is not >= 0
+        raise ValueError(f"{_name(node)}: wait gave {wait!r}; return seconds of at least 0, or None to give up")
     step = _step.get()
     if wait is not None and step is not None:
         for hook in _hooks.get():
@@ -677,7 +682,7 @@ def _add_notes(error: Exception) -> None:
     The frames of the traceback know all of it, so nothing has to be kept for the good case.
     """
     path: list[str] = []
-    attempts, params = 0, {}
+    attempts, params = 0, None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         function, here = frame.f_code.co_name, frame.f_locals
         if frame.f_globals is not globals():
@@ -696,13 +701,14 @@ def _add_notes(error: Exception) -> None:
 
 def _check_settings(node: Any) -> None:
     for setting, least in (("max_retries", 1), ("wait", 0), ("max_concurrency", 1)):
-        value = node.__dict__.get(setting, getattr(type(node), setting, None))
-        if value is not None and not callable(value) and not value >= least:  # NaN is not >= 0
+        value = getattr(node, setting, least)
+        unlimited = value is None and setting == "max_concurrency"
+        if not (unlimited or callable(value) or (isinstance(value, (int, float)) and value >= least)):  # NaN is not
             raise ValueError(f"{_name(node)}: {setting} must be at least {least}, not {value!r}")
 
 
 @functools.lru_cache(1024)
-def _misnamed(cls: type) -> tuple[str, ...]:
+def _misnamed(cls: Any) -> tuple[str, ...]:
     """The phases that a class wrote for the other kind of node: async ones, or ignored sync ones."""
 
     def is_async(phase: str) -> bool:
@@ -724,7 +730,8 @@ def _check_node(node: Any) -> None:
     if not isinstance(node, BaseNode):
         return
     _check_settings(node)
-    for phase in _misnamed(type(node)):
+    cls: Any = type(node)
+    for phase in _misnamed(cls):
         if not isinstance(node, AsyncNode):
             raise TypeError(f"{_name(node)}.{phase} is async: derive from AsyncNode, and name it {phase}_async")
         _warn(f"{_name(node)}.{phase} is never called, as the node is async: name it {phase}_async")
@@ -741,9 +748,8 @@ def _check_graph(flow: Any) -> None:
             continue
         seen.add(id(node))
         _check_node(node)
-        if isinstance(node, AsyncNode) and not isinstance(flow, AsyncNode):
-            if getattr(node._run, "__func__", None) is AsyncNode._run:
-                raise RuntimeError(f"{_name(node)} is async, {_name(flow)} is not: make it an AsyncFlow. Use run_async.")
+        if not isinstance(flow, AsyncNode) and getattr(node._run, "__func__", None) is AsyncNode._run:
+            raise RuntimeError(f"{_name(node)} is async, {_name(flow)} is not: make it an AsyncFlow. Use run_async.")
         todo += [(flow, successor) for successor in node.successors.values()]
         if isinstance(node, Flow):
             todo += [(node, start) for start in _starts(node)]
@@ -926,17 +932,25 @@ async def _outcome(node: AsyncNode, stream: Any) -> Any:
             for hook in hooks:
                 held = _call(hook.on_event, step, event)
                 if held is not None:
-                    await held
+                    try:
+                        await held
+                    except Exception as error:
+                        _blame(error, hook.on_event)
+                        raise
     return values if end is None else {key: value for key, value in end.items() if key != "type"}
 
 
 def _call(method: Callable[..., Any], *args: Any) -> Any:
-    """Call a hook; an exception of its own says whose it is."""
     try:
         return method(*args)
     except Exception as error:
-        error.add_note(f"{_HOOK}{method.__qualname__}")
+        _blame(error, method)
         raise
+
+
+def _blame(error: Exception, method: Callable[..., Any]) -> None:
+    """Note whose exception it is, which also keeps it from being retried."""
+    error.add_note(f"{_HOOK}{method.__qualname__}")
 
 
 def _prep_async(node: AsyncNode, shared: Any) -> Awaitable[Any]:

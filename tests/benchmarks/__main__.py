@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def main(subjects: list[str]) -> None:
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores. Ratio: ours / baseline, median (lowest to highest).\n")
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores. Ratio: ours / baseline, median and range.\n")
     print("| what | ratio | range | baseline | reach |\n| --- | --- | --- | --- | --- |")
     for path in sorted(Path(__file__).parent.glob("bench_*.py")):
         subject = path.stem.removeprefix("bench_")
