@@ -132,9 +132,9 @@ class BaseNode:
         return twin
 
     def __repr__(self) -> str:
-        usual = dict(name=None, start_node=None, branches=None, max_retries=1, wait=0, max_concurrency=None)
-        given = {key: getattr(self, key, default) for key, default in usual.items()}
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items() if v != usual[k])})"
+        usual = {"max_retries": 1, "wait": 0, "max_concurrency": None, "start_node": None, "branches": (), "name": ""}
+        shown = (f"{key}={value!r}" for key, value in vars(self).items() if value != usual.get(key, value))
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class _Edge(NamedTuple):
@@ -529,9 +529,10 @@ async def _gather(node: Any, items: Any, work: Callable[[Any], Awaitable[Any]]) 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
     """Cancel what is not done and wait until all is, even while we are being cancelled."""
     cancelled = None
-    while pending := [task for task in tasks if not task.done()]:
-        for task in pending:
+    for task in tasks:
+        if not task.cancelling():  # a second time would interrupt its cleaning up
             task.cancel()
+    while pending := [task for task in tasks if not task.done()]:
         try:
             await asyncio.wait(pending)
         except asyncio.CancelledError as error:
@@ -671,7 +672,7 @@ def _as_node(target: Any, before: str = "") -> Any:
 def _warn(message: str) -> None:
     """Warn at the first frame outside of this package."""
     level, frame = 1, sys._getframe()
-    while frame.f_back and f"{frame.f_globals.get('__name__')}.".startswith(f"{__name__}."):
+    while frame.f_back and f"{frame.f_globals.get('__name__')}.".startswith((f"{__name__}.", "contextlib.")):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, FlowWarning, stacklevel=level)
 
