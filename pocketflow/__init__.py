@@ -924,7 +924,8 @@ async def _outcome(node: AsyncNode, stream: Any) -> Any:
         raise TypeError(f"{_name(node)}.exec_async returned {stream!r}: write it as `async def`")
     step, hooks = _step.get(), _hooks.get()
     end, values = None, []
-    async with contextlib.aclosing(stream):
+    closing: Any = contextlib.aclosing(stream) if hasattr(stream, "aclose") else contextlib.nullcontext()
+    async with closing:
         async for value in stream:
             values.append(value)
             event = value if isinstance(value, dict) and "type" in value else {"type": "chunk", "chunk": value}

@@ -1,0 +1,236 @@
+"""The core against bare calls, bare asyncio, and PocketFlow 0.0.3."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pocketflow
+from tests.benchmarks.measure import Row, compare
+
+STEPS, ITEMS, SLOW_ITEMS, LIMIT, EVENTS = 2000, 100_000, 10_000, 100, 50_000
+
+
+def pocketflow_003() -> Any:
+    """PocketFlow 0.0.3, from a folder of its own, under a name of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, "pocketflow==0.0.3"]
+        subprocess.run(pip, check=True, capture_output=True)
+        spec = importlib.util.spec_from_file_location("pocketflow_003", Path(folder) / "pocketflow" / "__init__.py")
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+
+def chain(node: Callable[[], Any], length: int = 10) -> Any:
+    """`length` nodes in a ring; the ring is left after STEPS visits."""
+    nodes = [node() for _ in range(length)]
+    for here, following in zip(nodes, nodes[1:] + nodes[:1], strict=True):
+        here - "on" >> following
+        here - "end" >> following
+        del here.successors["end"]
+    return nodes[0]
+
+
+class Phases:
+    def prep(self, shared: Any) -> Any:
+        return 1
+
+    def exec(self, prep_res: Any) -> Any:
+        return prep_res
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        shared["n"] += 1
+        if shared["n"] == STEPS:
+            raise EndOfRing
+        return "on"
+
+
+class AsyncPhases:
+    async def prep_async(self, shared: Any) -> Any:
+        return 1
+
+    async def exec_async(self, prep_res: Any) -> Any:
+        return prep_res
+
+    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        return Phases.post(self, shared, prep_res, exec_res)  # type: ignore[arg-type]  # it uses no self
+
+
+class EndOfRing(Exception):
+    """How a ring of nodes is left in both frameworks."""
+
+
+def sync_steps(framework: Any) -> Callable[[], None]:
+    flow = framework.Flow(chain(type("Step", (Phases, framework.Node), {})))
+
+    def run() -> None:
+        with contextlib.suppress(EndOfRing):
+            flow.run({"n": 0})
+
+    return run
+
+
+def async_steps(framework: Any) -> Callable[[], float]:
+    flow = framework.AsyncFlow(chain(type("Step", (AsyncPhases, framework.AsyncNode), {})))
+
+    async def run() -> None:
+        with contextlib.suppress(EndOfRing):
+            await flow.run_async({"n": 0})
+
+    return timed(run)
+
+
+def bare_sync() -> None:
+    phases, shared = Phases(), {"n": 0}
+    with contextlib.suppress(EndOfRing):
+        while True:
+            phases.post(shared, None, phases.exec(phases.prep(shared)))
+
+
+async def bare_async() -> None:
+    phases, shared = AsyncPhases(), {"n": 0}
+    with contextlib.suppress(EndOfRing):
+        while True:
+            await phases.post_async(shared, None, await phases.exec_async(await phases.prep_async(shared)))
+
+
+def timed(work: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[], float]:
+    """Seconds inside of a running loop: starting one is not what is measured."""
+
+    async def measured() -> float:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        await work()
+        return loop.time() - start
+
+    return lambda: asyncio.run(measured())
+
+
+def peak(work: Callable[[], object]) -> Callable[[], float]:
+    def measured() -> float:
+        tracemalloc.start()
+        try:
+            work()
+            return float(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+
+    return measured
+
+
+async def no_op(item: Any) -> Any:
+    return item
+
+
+async def ten_ms(item: Any) -> Any:
+    await asyncio.sleep(0.01)
+    return item
+
+
+def batch(framework: Any, work: Any, count: int, **kwargs: Any) -> Callable[[], float]:
+    async def prep_async(self: Any, shared: Any) -> Any:
+        return range(count)
+
+    async def exec_async(self: Any, item: Any) -> Any:
+        return await work(item)
+
+    phases = {"prep_async": prep_async, "exec_async": exec_async}
+    node = type("Batch", (framework.AsyncParallelBatchNode,), phases)(**kwargs)
+    return timed(lambda: node.run_async({}))
+
+
+def gather(work: Any, count: int, limit: int | None = None) -> Callable[[], float]:
+    async def limited(semaphore: asyncio.Semaphore, item: Any) -> Any:
+        async with semaphore:
+            return await work(item)
+
+    async def run() -> None:
+        if limit is None:
+            await asyncio.gather(*(work(item) for item in range(count)))
+        else:
+            semaphore = asyncio.Semaphore(limit)
+            await asyncio.gather(*(limited(semaphore, item) for item in range(count)))
+
+    return timed(run)
+
+
+def streaming() -> Callable[[], float]:
+    class Tokens(pocketflow.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> AsyncIterator[Any]:
+            for n in range(EVENTS):
+                yield {"type": "chunk", "chunk": n}
+
+    async def run() -> None:
+        async with contextlib.aclosing(Tokens().stream({})) as events:
+            async for _ in events:
+                pass
+
+    return timed(run)
+
+
+def bare_queue() -> Callable[[], float]:
+    async def run() -> None:
+        async def produce() -> None:
+            for n in range(EVENTS):
+                await queue.put({"type": "chunk", "chunk": n})
+
+        queue: asyncio.Queue[Any] = asyncio.Queue(64)
+        producer = asyncio.create_task(produce())
+        for _ in range(EVENTS):
+            await queue.get()
+        await producer
+
+    return timed(run)
+
+
+def importing(modules: str) -> float:
+    """Seconds that a fresh interpreter needs to import, as it measures itself."""
+    code = f"import time; start = time.perf_counter(); import {modules}; print(time.perf_counter() - start)"
+    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+def with_hook(work: Callable[[], object]) -> Callable[[], object]:
+    def run() -> object:
+        with pocketflow.hooked(pocketflow.Hook()):
+            return work()
+
+    return run
+
+
+def rows() -> Iterator[Row]:
+    old, ours = pocketflow_003(), pocketflow
+    yield compare("sync step", sync_steps(ours), sync_steps(old), against="PocketFlow 0.0.3", reach="0.5", rounds=15)
+    yield compare("sync step", sync_steps(ours), bare_sync, against="three bare calls", rounds=15)
+    yield compare("async step", async_steps(ours), async_steps(old), against="PocketFlow 0.0.3", reach="0.4", rounds=15)
+    yield compare("async step", async_steps(ours), timed(bare_async), against="three bare awaits", rounds=15)
+    yield compare("sync step, one empty hook", with_hook(sync_steps(ours)), sync_steps(ours), against="no hook")
+    yield compare("async step, one empty hook", with_hook(async_steps(ours)), async_steps(ours), against="no hook")
+
+    limited, bare = batch(ours, no_op, ITEMS, max_concurrency=LIMIT), gather(no_op, ITEMS)
+    what = f"{ITEMS:,} no-op items, {LIMIT} at once"
+    yield compare(what, limited, bare, against="asyncio.gather", reach="0.1")
+    yield compare(what, limited, gather(no_op, ITEMS, LIMIT), against="gather and a semaphore")
+    yield compare(what, limited, batch(old, no_op, ITEMS), against="PocketFlow 0.0.3")
+    yield compare(f"{what}: peak memory", peak(limited), peak(bare), against="asyncio.gather", reach="0.2", rounds=3)
+    yield compare(f"{ITEMS:,} no-op items, no limit", batch(ours, no_op, ITEMS), bare, against="asyncio.gather")
+
+    slow, ideal = batch(ours, ten_ms, SLOW_ITEMS, max_concurrency=LIMIT), SLOW_ITEMS / LIMIT * 0.01
+    what = f"{SLOW_ITEMS:,} items of 10 ms, {LIMIT} at once"
+    yield compare(what, slow, lambda: ideal, against="the ideal", reach="1.18", rounds=3)
+    yield compare(what, slow, gather(ten_ms, SLOW_ITEMS, LIMIT), against="gather and a semaphore", rounds=3)
+
+    yield compare("a streamed event", streaming(), bare_queue(), against="asyncio.Queue(64)", reach="1.67")
+    beyond = [importing("asyncio, pocketflow") - importing("asyncio") for _ in range(9)]
+    what = f"import, {sorted(beyond)[4] * 1000:.1f} ms beyond asyncio"
+    both, alone = (lambda: importing("asyncio, pocketflow")), (lambda: importing("asyncio"))
+    yield compare(what, both, alone, against="import asyncio", reach="10 ms")

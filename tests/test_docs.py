@@ -1,0 +1,48 @@
+"""Every snippet runs: docstrings, and the programs of the README with the output it shows."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pocketflow as pf
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MODULES = sorted(path.stem for path in Path(pf.__file__).parent.glob("*.py") if path.stem != "__main__")
+
+
+def programs(document: str) -> list[tuple[str, str | None]]:
+    """The Python blocks of a document, each with the text block that follows it, if one does."""
+    blocks = BLOCK.findall((ROOT / document).read_text())
+    following = [*blocks[1:], ("", "")]
+    return [(code, text if kind == "text" else None) for (lang, code), (kind, text) in zip(blocks, following, strict=True) if lang == "python"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_examples_of_the_docstrings_hold(module: str):
+    name = "pocketflow" if module == "__init__" else f"pocketflow.{module}"
+    assert doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
+
+
+@pytest.mark.parametrize(("code", "output"), programs("README.md"), ids=lambda value: None)
+def test_a_program_of_the_readme_runs_and_prints_what_stands_below_it(code: str, output: str | None, tmp_path: Path):
+    program = tmp_path / "program.py"
+    program.write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    if output is not None:
+        assert done.stdout == output
+
+
+def test_the_readme_has_programs():
+    assert len(programs("README.md")) >= 3

@@ -1,0 +1,141 @@
+"""`a >> [b, c] >> d`: branches that run at once, and what comes after them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import pocketflow as pf
+from tests.test_steps import Log
+
+
+class Meet(pf.AsyncNode):
+    """Passes only if all of the parties are here at the same time."""
+
+    def __init__(self, barrier: asyncio.Barrier, word: str) -> None:
+        super().__init__()
+        self.barrier, self.word = barrier, word
+
+    async def exec_async(self, prep_res: Any) -> Any:
+        await asyncio.wait_for(self.barrier.wait(), 30)
+
+    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        shared["said"].append(self.word)
+        return f"from {self.word}"
+
+
+class Say(pf.Node):
+    def __init__(self, word: str) -> None:
+        super().__init__()
+        self.word = word
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        shared["said"].append(self.word)
+
+
+async def test_branches_run_at_once_each_with_its_successors_and_then_the_join():
+    barrier = asyncio.Barrier(2)
+    a, b, c, d = Say("a"), Meet(barrier, "b"), Meet(barrier, "c"), Say("d")
+    b - "from b" >> Say("after b")
+    a >> [b, c] >> d
+    shared: dict[str, Any] = {"said": []}
+    assert await pf.AsyncFlow(a).run_async(shared) is None
+    assert shared["said"][0] == "a"
+    assert set(shared["said"][1:-1]) == {"b", "after b", "c"}
+    assert shared["said"][-1] == "d"
+
+
+async def test_post_gets_the_last_actions_in_the_order_of_the_branches():
+    class Join(pf.AsyncParallelFlow):
+        async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared["actions"] = exec_res
+            return "joined"
+
+    barrier = asyncio.Barrier(2)
+    shared: dict[str, Any] = {"said": []}
+    join = Join(Meet(barrier, "b"), Say("x"), Meet(barrier, "c"))
+    assert await join.run_async(shared) == "joined"
+    assert shared["actions"] == ["from b", None, "from c"]
+
+
+async def test_max_concurrency_limits_the_branches():
+    class Count(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            running.append(self)
+            most.append(len(running))
+            await asyncio.sleep(0)
+            running.remove(self)
+
+    running: list[Any] = []
+    most: list[int] = []
+    await pf.AsyncParallelFlow(*(Count() for _ in range(6)), max_concurrency=2).run_async({})
+    assert max(most) == 2
+
+
+async def test_a_failing_branch_cancels_the_others_and_waits_for_them():
+    class Fails(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            await started.wait()
+            raise KeyError("own error")
+
+    class Waits(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                shared["cleaned"] = True
+
+    started, shared = asyncio.Event(), {}
+    with pytest.raises(KeyError, match="own error"):
+        await pf.AsyncFlow(pf.AsyncParallelFlow(Fails(), Waits())).run_async(shared)
+    assert shared == {"cleaned": True}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_the_paths_of_branches_are_numbered():
+    log = Log()
+    a = Say("a")
+    a >> [Say("b"), Say("c")]
+    with pf.hooked(log):
+        await pf.AsyncFlow(a).run_async({"said": []})
+    visits = [step.path for step in log.steps if step.path.endswith(":Say")]
+    fan_out = "AsyncFlow/1:AsyncParallelFlow"
+    assert visits == ["AsyncFlow/0:Say", f"{fan_out}[0]/0:Say", f"{fan_out}[1]/0:Say"]
+    branch = next(step for step in log.steps if step.path == f"{fan_out}[1]")
+    assert (branch.kind, branch.index, branch.shared) == ("flow", 1, {"said": ["a", "b", "c"]})
+
+
+async def test_the_params_of_the_flow_reach_the_branches():
+    class Look(pf.Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared["params"] = self.params
+
+    shared: dict[str, Any] = {}
+    flow = pf.AsyncFlow([Look()])
+    flow.set_params({"lang": "en"})
+    await flow.run_async(shared)
+    assert shared == {"params": {"lang": "en"}}
+
+
+def test_a_list_becomes_a_flow_after_a_named_action_and_at_the_start():
+    a, b = Say("a"), Say("b")
+    joined = a - "x" >> [b]
+    assert isinstance(joined, pf.AsyncParallelFlow)
+    assert joined.branches == (b,)
+    assert isinstance(pf.AsyncFlow(start=[b]).start_node, pf.AsyncParallelFlow)
+
+
+async def test_a_fan_out_without_branches_is_refused():
+    with pytest.raises(ValueError, match="AsyncParallelFlow has no start"):
+        await pf.AsyncParallelFlow().run_async({})
+
+
+def test_a_fan_out_in_a_sync_flow_is_refused():
+    a = Say("a")
+    a >> [Say("b")]
+    with pytest.raises(RuntimeError, match="AsyncParallelFlow is async"):
+        pf.Flow(a).run({"said": []})
