@@ -116,14 +116,14 @@ class BaseNode:
         return self.exec(prep_res)
 
     def _run(self, shared: Any) -> Any:
-        prep_res = self.prep(shared) if not _hooks.get() else Step("prep", self, shared).do(self.prep, shared)
+        prep_res = self.prep(shared) if not _hooks() else _do("prep", self, self.prep, shared)
         exec_res = self._exec(prep_res)
         return self.post(shared, prep_res, exec_res)
 
     def run(self, shared: Any) -> Any:
         """Run this node or flow alone, without its successors, and return its action."""
         with _outermost(self, "Use Flow."):
-            return self._run(shared) if not _hooks.get() else _visit(self, shared, "~")
+            return self._run(shared) if not _hooks() else _do("~", self, self._run, shared)
 
     def __copy__(self: N) -> N:
         """The copy that a visit works on: that of `copy.copy`, several times faster."""
@@ -143,10 +143,6 @@ class _Edge(NamedTuple):
     source: BaseNode
     action: str
 
-    @overload
-    def __rshift__(self, node: list[Any]) -> AsyncParallelFlow: ...
-    @overload
-    def __rshift__(self, node: N) -> N: ...
     def __rshift__(self, node: Any) -> Any:
         return self.source.next(node, self.action)
 
@@ -179,7 +175,7 @@ class Node(BaseNode):
         raise exc
 
     def _exec(self, prep_res: Any) -> Any:
-        return self._retry(prep_res) if not _hooks.get() else _exec_step(self, prep_res).do(self._retry, prep_res)
+        return self._retry(prep_res) if not _hooks() else _do("exec", self, self._retry, prep_res)
 
     def _retry(self, prep_res: Any) -> Any:
         if _now.get()[2]:  # left by an item before this one
@@ -207,7 +203,7 @@ class BatchNode(Node):
     """
 
     def _run(self, shared: Any) -> Any:
-        prep_res = self.prep(shared) if not _hooks.get() else Step("prep", self, shared).do(self.prep, shared)
+        prep_res = self.prep(shared) if not _hooks() else _do("prep", self, self.prep, shared)
         items, prep_res = _recorded(prep_res)
         exec_res = self._exec(items)
         return self.post(shared, prep_res, exec_res)
@@ -253,12 +249,12 @@ class Flow(BaseNode):
         node, action = copy.copy(self.start_node), None
         while node is not None:
             node.set_params(params)
-            action = node._run(shared) if not _hooks.get() else _visit(node, shared)
+            action = node._run(shared) if not _hooks() else _do("visit", node, node._run, shared)
             node = copy.copy(self.get_next_node(node, action))
         return action
 
     def _run(self, shared: Any) -> Any:
-        prep_res = self.prep(shared) if not _hooks.get() else Step("prep", self, shared).do(self.prep, shared)
+        prep_res = self.prep(shared) if not _hooks() else _do("prep", self, self.prep, shared)
         _check_graph(self)
         action = self._orch(shared)
         return self.post(shared, prep_res, action)
@@ -271,18 +267,14 @@ class BatchFlow(Flow):
     """
 
     def _run(self, shared: Any) -> Any:
-        prep_res = self.prep(shared) if not _hooks.get() else Step("prep", self, shared).do(self.prep, shared)
+        prep_res = self.prep(shared) if not _hooks() else _do("prep", self, self.prep, shared)
         entries, prep_res = _recorded([] if prep_res is None else prep_res)
         _check_graph(self)
         for index, entry in enumerate(_iterate(self, entries)):
             _now.set((self, index, 0))
-            self._run_entry(shared, _merged(self, entry))
+            params = _merged(self, entry)
+            self._orch(shared, params) if not _hooks() else _do("entry", self, self._orch, shared, params)
         return self.post(shared, prep_res, None)
-
-    def _run_entry(self, shared: Any, params: dict[str, Any]) -> Any:
-        if not _hooks.get():
-            return self._orch(shared, params)
-        return Step("flow", self, shared, params, _index(self)).do(self._orch, shared, params)
 
 
 class AsyncNode(Node):
@@ -310,7 +302,7 @@ class AsyncNode(Node):
         """Write to `shared`, and return the action."""
 
     def _exec(self, prep_res: Any) -> Any:
-        return self._retry(prep_res) if not _hooks.get() else _exec_step(self, prep_res).do_async(self._retry, prep_res)
+        return self._retry(prep_res) if not _hooks() else _do_async("exec", self, self._retry, prep_res)
 
     async def _retry(self, prep_res: Any) -> Any:
         if _now.get()[2]:  # left by an item before this one
@@ -330,14 +322,14 @@ class AsyncNode(Node):
                 earlier = error
 
     async def _run_async(self, shared: Any) -> Any:
-        prep_res = await _prep_async(self, shared)
+        prep_res = await (self.prep_async(shared) if not _hooks() else _do_async("prep", self, self.prep_async, shared))
         exec_res = await self._exec(prep_res)
         return await self.post_async(shared, prep_res, exec_res)
 
     async def run_async(self, shared: Any) -> Any:
         """Run this node or flow alone, without its successors, and return its action."""
         with _outermost(self, "Use AsyncFlow."):
-            return await (self._run_async(shared) if not _hooks.get() else _visit_async(self, shared, "~"))
+            return await (self._run_async(shared) if not _hooks() else _do_async("~", self, self._run_async, shared))
 
     def _run(self, shared: Any) -> Any:
         raise RuntimeError(f"{_name(self)} is async. Use run_async.")
@@ -383,14 +375,15 @@ class AsyncFlow(Flow, AsyncNode):
         while node is not None:
             node.set_params(params)
             if isinstance(node, AsyncNode):
-                action = await (node._run_async(shared) if not _hooks.get() else _visit_async(node, shared))
+                run = node._run_async
+                action = await (run(shared) if not _hooks() else _do_async("visit", node, run, shared))
             else:
-                action = node._run(shared) if not _hooks.get() else _visit(node, shared)
+                action = node._run(shared) if not _hooks() else _do("visit", node, node._run, shared)
             node = copy.copy(self.get_next_node(node, action))
         return action
 
     async def _run_async(self, shared: Any) -> Any:
-        prep_res = await _prep_async(self, shared)
+        prep_res = await (self.prep_async(shared) if not _hooks() else _do_async("prep", self, self.prep_async, shared))
         _check_graph(self)
         action = await self._orch_async(shared)
         return await self.post_async(shared, prep_res, action)
@@ -400,7 +393,7 @@ class _AsyncBatchNode(AsyncNode, BatchNode):
     max_concurrency: int | None = 1
 
     async def _run_async(self, shared: Any) -> Any:
-        prep_res = await _prep_async(self, shared)
+        prep_res = await (self.prep_async(shared) if not _hooks() else _do_async("prep", self, self.prep_async, shared))
         items, prep_res = _recorded(prep_res)
         exec_res = await self._exec(items)
         return await self.post_async(shared, prep_res, exec_res)
@@ -413,16 +406,15 @@ class _AsyncBatchFlow(AsyncFlow, BatchFlow):
     max_concurrency: int | None = 1
 
     async def _run_async(self, shared: Any) -> Any:
-        prep_res = await _prep_async(self, shared)
+        prep_res = await (self.prep_async(shared) if not _hooks() else _do_async("prep", self, self.prep_async, shared))
         entries, prep_res = _recorded([] if prep_res is None else prep_res)
         _check_graph(self)
         await _gather(self, entries, lambda entry: self._run_entry(shared, _merged(self, entry)))
         return await self.post_async(shared, prep_res, None)
 
-    def _run_entry(self, shared: Any, params: dict[str, Any]) -> Any:
-        if not _hooks.get():
-            return self._orch_async(shared, params)
-        return Step("flow", self, shared, params, _index(self)).do_async(self._orch_async, shared, params)
+    def _run_entry(self, shared: Any, params: dict[str, Any]) -> Awaitable[Any]:
+        orch = self._orch_async
+        return orch(shared, params) if not _hooks() else _do_async("entry", self, orch, shared, params)
 
 
 class _Parallel:
@@ -472,7 +464,7 @@ class AsyncParallelFlow(_Parallel, AsyncFlow):
         """Go on along "default"."""
 
     async def _run_async(self, shared: Any) -> Any:
-        prep_res = await _prep_async(self, shared)
+        prep_res = await (self.prep_async(shared) if not _hooks() else _do_async("prep", self, self.prep_async, shared))
         _check_graph(self)
         actions = await _gather(self, self.branches, lambda start: self._run_branch(shared, start))
         return await self.post_async(shared, prep_res, actions)
@@ -480,9 +472,8 @@ class AsyncParallelFlow(_Parallel, AsyncFlow):
     def _run_branch(self, shared: Any, start: Any) -> Any:
         branch = copy.copy(self)
         branch.start_node = start
-        if not _hooks.get():
-            return branch._orch_async(shared)
-        return Step("flow", branch, shared, None, _index(self)).do_async(branch._orch_async, shared)
+        orch = branch._orch_async
+        return orch(shared) if not _hooks() else _do_async("entry", self, orch, shared)
 
 
 async def _gather(node: Any, items: Any, work: Callable[[Any], Awaitable[Any]]) -> list[Any]:
@@ -581,7 +572,7 @@ def _wait_before_next(node: Node, attempt: int, error: Exception, earlier: Excep
         raise ValueError(f"{_name(node)}: wait gave {wait!r}; return seconds of at least 0, or None to give up")
     step = _step.get()
     if wait is not None and step is not None:
-        for hook in _hooks.get():
+        for hook in _hooks():
             _call(hook.on_retry, step, error, attempt, wait)
         step.attempt = attempt + 1
     return wait
@@ -789,41 +780,34 @@ class Step:
         Each of `/ [ ] : ~ %` in a name stands there as % and its two hexadecimal digits.
     """
 
-    def __init__(
-        self, kind: str, node: Any, shared: Any = None, input: Any = None, index: int | None = None, mark: str = ""
-    ) -> None:
-        self.kind, self.node, self.name, self.parent = kind, node, _name(node), _step.get()
-        self.index, self.shared, self.input, self.attempt, self.skipped = index, shared, input, 0, False
-        self._counts, self._told, self._result = {"": 0, "~": 0}, list[Hook](), None
-        item, name = "" if index is None else f"[{index}]", self.name.translate(_ESCAPES)
+    def __init__(self, role: str, node: Any, args: tuple[Any, ...]) -> None:
+        """role: "prep", "exec", "entry", "visit", or "~" for a run by user code; args: those of its work."""
+        self.node, self.name, self.parent = node, _name(node), _step.get()
+        self.kind = role if role in ("prep", "exec") else "flow" if isinstance(node, Flow) else "node"
+        self.index = _index(node) if role in ("exec", "entry") else None
+        self.shared: Any = None if role == "exec" else args[0]
+        self.input: Any = args[0] if role == "exec" else args[1] if role == "entry" and args[1:] else None
+        self.attempt, self.skipped = 0, False
+        self.path: str = self._path(role)
+        self._visits, self._runs = count(), count()  # the numbers of the steps inside of this one
+        self._told, self._result = list[Hook](), None
+
+    def _path(self, role: str) -> str:
+        name, item = self.name.translate(_ESCAPES), "" if self.index is None else f"[{self.index}]"
         if self.parent is None:
-            self.path: str = name
-        elif kind in ("prep", "exec"):
-            self.path = f"{self.parent.path}/{kind}{item}"
-        elif item:
-            self.path = self.parent.path + item
-        else:
-            self.path = f"{self.parent.path}/{mark}{self.parent._counts[mark]}:{name}"
-            self.parent._counts[mark] += 1
+            return name
+        if role == "visit":
+            return f"{self.parent.path}/{next(self.parent._visits)}:{name}"
+        if role == "~":
+            return f"{self.parent.path}/~{next(self.parent._runs)}:{name}"
+        return f"{self.parent.path}{item}" if role == "entry" else f"{self.parent.path}/{role}{item}"
 
     def __repr__(self) -> str:
         return f"Step({self.path!r}, kind={self.kind!r})"
 
-    def do(self, work: Callable[..., Any], *args: Any) -> Any:
-        with self:
-            if not self.skipped:
-                self._result = work(*args)
-        return self._result
-
-    async def do_async(self, work: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        with self:
-            if not self.skipped:
-                self._result = await work(*args)
-        return self._result
-
-    def __enter__(self) -> None:
+    def __enter__(self) -> Step:
         try:
-            for hook in _hooks.get():
+            for hook in _hooks():
                 answer = _call(hook.on_start, self)
                 self._told.append(hook)
                 if isinstance(answer, Skip) and not self.skipped:
@@ -832,6 +816,7 @@ class Step:
             self.__exit__(None, error, None)
             raise
         _step.set(self)
+        return self
 
     def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
         """Tell the end to every hook that was told the start, also where one of them fails."""
@@ -844,6 +829,22 @@ class Step:
                 failure = raised
         if failure is not error and failure is not None:
             raise failure
+
+
+def _do(role: str, node: Any, work: Callable[..., Any], *args: Any) -> Any:
+    """`work(*args)` as a step."""
+    with Step(role, node, args) as step:
+        if not step.skipped:
+            step._result = work(*args)
+    return step._result
+
+
+async def _do_async(role: str, node: Any, work: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    """`await work(*args)` as a step."""
+    with Step(role, node, args) as step:
+        if not step.skipped:
+            step._result = await work(*args)
+    return step._result
 
 
 class Skip:
@@ -883,7 +884,8 @@ class Hook:
 _PLACE = "at "
 _HOOK = "raised by the hook "
 _ESCAPES = {ord(char): f"%{ord(char):02X}" for char in "/[]:~%"}
-_hooks: ContextVar[tuple[Hook, ...]] = ContextVar("hooks", default=())
+_HOOKS: ContextVar[tuple[Hook, ...]] = ContextVar("hooks", default=())
+_hooks = _HOOKS.get
 _step: ContextVar[Step | None] = ContextVar("step", default=None)
 _now: ContextVar[tuple[Any, int | None, int]] = ContextVar("now", default=(None, None, 0))  # node, index, attempt
 
@@ -898,12 +900,12 @@ def hooked(*hooks: Hook) -> Generator[None, None, None]:
     for hook in hooks:
         if not isinstance(hook, Hook):
             raise TypeError(f"hooked({hook!r}): not an instance of Hook")
-    outer = _hooks.get()
-    _hooks.set(outer + hooks)
+    outer = _hooks()
+    _HOOKS.set(outer + hooks)
     try:
         yield
     finally:
-        _hooks.set(outer)
+        _HOOKS.set(outer)
 
 
 def emit(event: dict[str, Any]) -> None:
@@ -912,7 +914,7 @@ def emit(event: dict[str, Any]) -> None:
         raise TypeError(f'emit({event!r}): write a dict with a "type"')
     step = _step.get()
     if step is not None:
-        for hook in _hooks.get():
+        for hook in _hooks():
             _call(hook.on_event, step, event)
 
 
@@ -922,7 +924,7 @@ async def _outcome(node: AsyncNode, stream: Any) -> Any:
         return await stream
     if not hasattr(stream, "__aiter__"):
         raise TypeError(f"{_name(node)}.exec_async returned {stream!r}: write it as `async def`")
-    step, hooks = _step.get(), _hooks.get()
+    step, hooks = _step.get(), _hooks()
     end, values = None, []
     closing: Any = contextlib.aclosing(stream) if hasattr(stream, "aclose") else contextlib.nullcontext()
     async with closing:
@@ -953,25 +955,6 @@ def _call(method: Callable[..., Any], *args: Any) -> Any:
 def _blame(error: Exception, method: Callable[..., Any]) -> None:
     """Note whose exception it is, which also keeps it from being retried."""
     error.add_note(f"{_HOOK}{method.__qualname__}")
-
-
-def _prep_async(node: AsyncNode, shared: Any) -> Awaitable[Any]:
-    if not _hooks.get():
-        return node.prep_async(shared)
-    return Step("prep", node, shared).do_async(node.prep_async, shared)
-
-
-def _exec_step(node: Node, prep_res: Any) -> Step:
-    return Step("exec", node, None, prep_res, _index(node))
-
-
-def _visit(node: Any, shared: Any, mark: str = "") -> Any:
-    return Step("flow" if isinstance(node, Flow) else "node", node, shared, mark=mark).do(node._run, shared)
-
-
-def _visit_async(node: Any, shared: Any, mark: str = "") -> Awaitable[Any]:
-    step = Step("flow" if isinstance(node, Flow) else "node", node, shared, mark=mark)
-    return step.do_async(node._run_async, shared)
 
 
 class _Stream(Hook):

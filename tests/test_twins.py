@@ -14,9 +14,7 @@ import pocketflow as pf
 
 SYNC_NAMES = {
     "asyncio.sleep": "time.sleep",
-    "_visit_async": "_visit",
-    "do_async": "do",
-    "_exec_async": "_exec",
+    "_do_async": "_do",
 }
 
 
@@ -45,14 +43,6 @@ class AsSync(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         node.id = SYNC_NAMES.get(node.id, node.id)
-        return node
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        """The two helpers that stand for what the sync half writes out."""
-        self.generic_visit(node)
-        if ast.unparse(node.func) == "_prep_async":
-            inline = "self.prep(shared) if not _hooks.get() else Step('prep', self, shared).do(self.prep, shared)"
-            return ast.parse(inline, mode="eval").body
         return node
 
 
@@ -84,9 +74,10 @@ def test_the_async_twin_is_the_sync_method_with_await(sync: Any, twin: Any):
 
 def test_the_retry_loops_differ_only_in_how_exec_is_called_and_awaited():
     sync, twin = body(pf.Node._retry, transform=False), body(pf.AsyncNode._retry, transform=True)
-    called = "result = self.exec(prep_res)\n{0}return result if type(result) is CoroutineType else _outcome(self, result)"
+    call = "result = self.exec(prep_res)"
+    awaited = "return result if type(result) is CoroutineType else _outcome(self, result)"
     assert twin[:-1] == sync[:-1]
-    assert twin[-1].replace(called.format(" " * 8), "return self.exec(prep_res)") == sync[-1]
+    assert twin[-1].replace(f"{call}\n{' ' * 8}{awaited}", "return self.exec(prep_res)") == sync[-1]
 
 
 def test_run_and_run_async_differ_in_the_advice_alone():
