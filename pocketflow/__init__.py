@@ -249,7 +249,8 @@ class Flow(BaseNode):
         node, action = copy.copy(self.start_node), None
         while node is not None:
             node.set_params(params)
-            action = node._run(shared) if not _hooks() else _do("visit", node, node._run, shared)
+            run = node._run
+            action = run(shared) if not _hooks() else _do("visit", node, run, shared)
             node = copy.copy(self.get_next_node(node, action))
         return action
 
@@ -378,7 +379,8 @@ class AsyncFlow(Flow, AsyncNode):
                 run = node._run_async
                 action = await (run(shared) if not _hooks() else _do_async("visit", node, run, shared))
             else:
-                action = node._run(shared) if not _hooks() else _do("visit", node, node._run, shared)
+                run = node._run
+                action = run(shared) if not _hooks() else _do("visit", node, run, shared)
             node = copy.copy(self.get_next_node(node, action))
         return action
 

@@ -21,8 +21,8 @@ MODULES = sorted(path.stem for path in Path(pf.__file__).parent.glob("*.py") if 
 def programs(document: str) -> list[tuple[str, str | None]]:
     """The Python blocks of a document, each with the text block that follows it, if one does."""
     blocks = BLOCK.findall((ROOT / document).read_text())
-    following = [*blocks[1:], ("", "")]
-    return [(code, text if kind == "text" else None) for (lang, code), (kind, text) in zip(blocks, following, strict=True) if lang == "python"]
+    pairs = zip(blocks, [*blocks[1:], ("", "")], strict=True)
+    return [(code, text if kind == "text" else None) for (lang, code), (kind, text) in pairs if lang == "python"]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -36,9 +36,14 @@ def test_a_program_of_the_readme_runs_and_prints_what_stands_below_it(code: str,
     program = tmp_path / "program.py"
     program.write_text(code)
     done = subprocess.run(
-        [sys.executable, "-W", "error", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        [sys.executable, "-W", "error", program],
+        cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     if output is not None:
         assert done.stdout == output

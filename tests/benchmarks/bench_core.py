@@ -25,7 +25,8 @@ def pocketflow_003() -> Any:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, "pocketflow==0.0.3"]
         subprocess.run(pip, check=True, capture_output=True)
         spec = importlib.util.spec_from_file_location("pocketflow_003", Path(folder) / "pocketflow" / "__init__.py")
-        assert spec and spec.loader
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
