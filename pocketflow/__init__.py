@@ -94,6 +94,7 @@ class BaseNode:
         if action in self.successors:
             _warn(f"Overwriting successor for action '{action}'")
         self.successors[action] = node
+        _rewired()
         return node
 
     __rshift__ = next
@@ -122,7 +123,7 @@ class BaseNode:
 
     def run(self, shared: Any) -> Any:
         """Run this node or flow alone, without its successors, and return its action."""
-        with _outermost(self, "Use Flow."):
+        with _Outermost(self, "Use Flow."):
             return self._run(shared) if not _hooks() else _do("~", self, self._run, shared)
 
     def __copy__(self: N) -> N:
@@ -178,6 +179,8 @@ class Node(BaseNode):
         return self._retry(prep_res) if not _hooks() else _do("exec", self, self._retry, prep_res)
 
     def _retry(self, prep_res: Any) -> Any:
+        if self.max_retries < 1:
+            _check_settings(self)
         if _now.get()[2]:  # left by an item before this one
             self.cur_retry = 0
         attempt, earlier = 0, None
@@ -219,6 +222,8 @@ class BatchNode(Node):
 class Flow(BaseNode):
     """Runs the graph that begins at `start_node`, and is itself a node of other flows."""
 
+    _checked: Any = None
+
     def __init__(self, start: Any = None) -> None:
         super().__init__()
         self.start_node = start if start is None else _as_node(start, "start=")
@@ -226,6 +231,7 @@ class Flow(BaseNode):
     def start(self, start: N) -> N:
         """Begin at `start`, and return it: `flow.start(a).next(b)`."""
         self.start_node = _as_node(start, "start=")
+        _rewired()
         return self.start_node  # type: ignore[no-any-return]  # what _as_node gives for an N is an N
 
     def get_next_node(self, curr: Any, action: Any) -> Any:
@@ -306,6 +312,8 @@ class AsyncNode(Node):
         return self._retry(prep_res) if not _hooks() else _do_async("exec", self, self._retry, prep_res)
 
     async def _retry(self, prep_res: Any) -> Any:
+        if self.max_retries < 1:
+            _check_settings(self)
         if _now.get()[2]:  # left by an item before this one
             self.cur_retry = 0
         attempt, earlier = 0, None
@@ -329,7 +337,7 @@ class AsyncNode(Node):
 
     async def run_async(self, shared: Any) -> Any:
         """Run this node or flow alone, without its successors, and return its action."""
-        with _outermost(self, "Use AsyncFlow."):
+        with _Outermost(self, "Use AsyncFlow."):
             return await (self._run_async(shared) if not _hooks() else _do_async("~", self, self._run_async, shared))
 
     def _run(self, shared: Any) -> Any:
@@ -480,6 +488,7 @@ class AsyncParallelFlow(_Parallel, AsyncFlow):
 
 async def _gather(node: Any, items: Any, work: Callable[[Any], Awaitable[Any]]) -> list[Any]:
     """The results of `work(item)` in the order of the items, `node.max_concurrency` at once."""
+    _check_settings(node)
     pull, limit = _puller(node, items), node.max_concurrency
     results: dict[int, Any] = {}
     tasks: list[asyncio.Task[None]] = []
@@ -540,20 +549,21 @@ async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
 # Decisions that the sync and the async half share
 
 
-@contextlib.contextmanager
-def _outermost(node: Any, advice: str) -> Generator[None, None, None]:
+class _Outermost:
     """Around a run that user code starts."""
-    _check_node(node)
-    if node.successors:
-        _warn(f"Node won't run successors. {advice}")
-    now = _now.get()
-    try:
-        yield
-    except Exception as error:
-        _add_notes(error)
-        raise
-    finally:
-        _now.set(now)
+
+    def __init__(self, node: Any, advice: str) -> None:
+        _check_node(node)
+        if node.successors:
+            _warn(f"Node won't run successors. {advice}")
+
+    def __enter__(self) -> None:
+        self.now = _now.get()
+
+    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
+        _now.set(self.now)
+        if isinstance(error, Exception):
+            _add_notes(error)
 
 
 def _index(node: Any) -> int | None:
@@ -586,7 +596,8 @@ def _link(error: BaseException, earlier: BaseException | None) -> None:
     while chain[-1].__context__ is not None and chain[-1] is not earlier and chain[-1].__context__ not in chain:
         chain.append(chain[-1].__context__)
     if chain[-1] is not earlier and chain[-1].__context__ is None:
-        chain[-1].__context__ = earlier
+        with contextlib.suppress(AttributeError):  # an exception may be frozen
+            chain[-1].__context__ = earlier
 
 
 def _iterate(node: Any, items: Any) -> Iterator[Any]:
@@ -663,9 +674,9 @@ def _as_node(target: Any, before: str = "") -> Any:
 
 
 def _warn(message: str) -> None:
-    """Warn at the first frame outside of this package."""
+    """Warn at the first frame outside of this package, and of the event loop that runs it."""
     level, frame = 1, sys._getframe()
-    while frame.f_back and f"{frame.f_globals.get('__name__')}.".startswith((f"{__name__}.", "contextlib.")):
+    while frame.f_back and f"{frame.f_globals.get('__name__')}.".startswith((f"{__name__}.", "asyncio.")):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, FlowWarning, stacklevel=level)
 
@@ -690,7 +701,13 @@ def _add_notes(error: Exception) -> None:
             attempts = here["attempt"] + 1
     made = f", attempts: {attempts}" if attempts else ""
     notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith(_PLACE)]
-    error.__notes__ = [*notes, f"{_PLACE}{' > '.join(path)}{made}, params: {params}"]
+    with contextlib.suppress(AttributeError):  # an exception may be frozen
+        error.__notes__ = [*notes, f"{_PLACE}{' > '.join(path)}{made}, params: {params}"]
+
+
+def _rewired() -> None:
+    global _wiring
+    _wiring = object()
 
 
 def _check_settings(node: Any) -> None:
@@ -732,21 +749,36 @@ def _check_node(node: Any) -> None:
 
 
 def _check_graph(flow: Any) -> None:
-    """Refuse a graph that cannot run, nested flows included, before any of its nodes has run."""
-    todo, seen = [(flow, start) for start in _starts(flow)], set()
-    if not todo:
+    """Refuse a graph that cannot run, nested flows included, before any of its nodes has run.
+
+    What was checked is checked again only after some graph has been wired: a run of a chain
+    would else take twice its time.
+    """
+    starts = _starts(flow)
+    if flow._checked == (_wiring, starts):
+        return
+    if not starts:
         raise ValueError(f"{_name(flow)} has no start: write {_name(flow)}(start=node)")
-    while todo:
-        flow, node = todo.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        _check_node(node)
-        if not isinstance(flow, AsyncNode) and getattr(node._run, "__func__", None) is AsyncNode._run:
-            raise RuntimeError(f"{_name(node)} is async, {_name(flow)} is not: make it an AsyncFlow. Use run_async.")
-        todo += [(flow, successor) for successor in node.successors.values()]
-        if isinstance(node, Flow):
-            todo += [(node, start) for start in _starts(node)]
+    flow._checked = (_wiring, starts)  # at once, as a flow may be inside of itself
+    todo, seen = list(starts), set()
+    try:
+        while todo:
+            node = todo.pop()
+            if id(node) not in seen:
+                seen.add(id(node))
+                _check_node(node)
+                _check_kind(flow, node)
+                todo += node.successors.values()
+    except BaseException:
+        flow._checked = None
+        raise
+
+
+def _check_kind(flow: Any, node: Any) -> None:
+    if not isinstance(flow, AsyncNode) and getattr(node._run, "__func__", None) is AsyncNode._run:
+        raise RuntimeError(f"{_name(node)} is async, {_name(flow)} is not: make it an AsyncFlow. Use run_async.")
+    if isinstance(node, Flow) and _starts(node):
+        _check_graph(node)
 
 
 def _starts(flow: Any) -> tuple[Any, ...]:
@@ -883,6 +915,7 @@ class Hook:
         """`step` failed for good, or was cancelled (`asyncio.CancelledError`)."""
 
 
+_wiring = object()  # another one each time that a graph is wired
 _PLACE = "at "
 _HOOK = "raised by the hook "
 _ESCAPES = {ord(char): f"%{ord(char):02X}" for char in "/[]:~%"}

@@ -652,6 +652,47 @@ def test_an_async_node_in_a_sync_flow_is_refused_before_anything_runs():
     assert shared == {}
 
 
+def test_what_is_wired_or_set_after_a_run_is_checked_too():
+    first, shared = Keep(), {}
+    inner, flow = pf.Flow(Keep()), pf.Flow(first)
+    first >> inner
+    flow.run(shared)
+    inner.start_node >> pf.AsyncNode()
+    shared.clear()
+    with pytest.raises(RuntimeError, match="AsyncNode is async"):
+        flow.run(shared)
+    assert shared == {}
+    inner.start_node.successors.clear()
+    inner.start_node.max_retries = 0
+    with pytest.raises(ValueError, match="Keep: max_retries .* not 0"):
+        flow.run(shared)
+
+
+def test_a_node_of_an_async_and_of_a_nested_sync_flow_is_checked_in_both():
+    fetch, shared = pf.AsyncNode(), {}
+    first = Keep()
+    first - "x" >> fetch
+    first >> pf.Flow(fetch)
+    with pytest.raises(RuntimeError, match="AsyncNode is async, Flow is not"):
+        asyncio.run(pf.AsyncFlow(first).run_async(shared))
+    assert shared == {}
+
+
+def test_a_flow_may_be_inside_of_itself():
+    class Down(pf.Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared["n"] -= 1
+            return "deeper" if shared["n"] else "up"
+
+    down = Down()
+    flow, shared = pf.Flow(down), {"n": 3}
+    down - "deeper" >> flow
+    down - "up" >> pf.Node()
+    pf.Flow(flow).run(shared)
+    assert shared == {"n": 0}
+    assert repr(flow) == "Flow(start_node=Down())"
+
+
 def test_a_sync_flow_inside_of_an_async_one_is_checked_too():
     class Fetch(pf.AsyncNode): ...
 
