@@ -299,7 +299,7 @@ class AsyncNode(Node):
 
     def exec_async(self, prep_res: Any) -> Any:
         """Do the work, without `shared`: an `async def`, with `return` or with `yield`."""
-        return asyncio.sleep(0)
+        return _nothing()
 
     async def exec_fallback_async(self, prep_res: Any, exc: Exception) -> Any:
         """Called after the last attempt has failed; its result stands for that of `exec_async`."""
@@ -367,6 +367,10 @@ class AsyncNode(Node):
             run.result()
         finally:
             await _cancel([run])
+
+
+async def _nothing() -> None:
+    """What an `exec_async` does that nobody has written."""
 
 
 class AsyncFlow(Flow, AsyncNode):
