@@ -1,0 +1,170 @@
+"""The one way from a recipe to a language model, and what stands in for it where there is none.
+
+    answer = call_llm(prompt, offline=rule)
+    answer = await call_llm_async(prompt, offline=rule)
+    async for piece in stream_llm(prompt, offline=rule): ...
+
+With OPENAI_API_KEY or OPENAI_BASE_URL set, the official `openai` package asks OPENAI_MODEL of
+any compatible server (OpenAI, Ollama, vLLM). Without, `offline(prompt)` does the work by rule,
+on the same prompt. A prompt is a text, or a list of messages {"role": ..., "content": ...}.
+
+Trying again is a node's business: the client's own retries are off, and `wait=retry_after`
+makes a node wait as long as the server asks for.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+Prompt = str | list[dict[str, str]]
+Offline = Callable[[Any], str]
+T = TypeVar("T")
+
+MODEL = "gpt-4o-mini"  # where OPENAI_MODEL does not say
+TIMEOUT = 60.0  # seconds that the server may be silent
+
+
+class ModelError(Exception):
+    """The server answered, but not with an answer."""
+
+
+def call_llm(prompt: Prompt, *, offline: Offline, timeout: float = TIMEOUT) -> str:
+    """The model's answer. `timeout` is how many seconds the server may be silent."""
+    if not has_model():
+        return _by_rule(prompt, offline)
+    with _openai().OpenAI(**_settings(timeout)) as client:
+        return _text(client.chat.completions.create(**_request(prompt)))
+
+
+async def call_llm_async(prompt: Prompt, *, offline: Offline, timeout: float = TIMEOUT) -> str:
+    """`call_llm`, while the event loop is free for other work."""
+    if not has_model():
+        return _by_rule(prompt, offline)
+    async with _openai().AsyncOpenAI(**_settings(timeout)) as client:
+        return _text(await client.chat.completions.create(**_request(prompt)))
+
+
+async def stream_llm(prompt: Prompt, *, offline: Offline, timeout: float = TIMEOUT) -> AsyncIterator[str]:
+    """The answer in pieces, as they come; an answer that breaks off is a `ModelError`."""
+    if not has_model():
+        for word in re.findall(r"\s*\S+\s*", _by_rule(prompt, offline)):
+            yield word
+        return
+    finished = None
+    async with (
+        _openai().AsyncOpenAI(**_settings(timeout)) as client,
+        await client.chat.completions.create(**_request(prompt), stream=True) as chunks,
+    ):
+        async for chunk in chunks:
+            for choice in chunk.choices:  # none in a chunk that only counts tokens
+                finished = choice.finish_reason or finished
+                if choice.delta.content:
+                    yield choice.delta.content
+    if not finished:
+        raise ModelError("the answer broke off: the server closed the stream before its end")
+
+
+def retry_after(attempt: int, error: Exception) -> float | None:
+    """For a node's `wait=`: the seconds the server asks for, else 1, 2, 4...; None where asking again is no use."""
+    if isinstance(error, ValueError):  # an answer of the wrong form: ask again at once
+        return 0
+    status = getattr(error, "status_code", None)
+    if status is not None and status < 500 and status not in (408, 409, 429):
+        return None
+    told = getattr(getattr(error, "response", None), "headers", {}).get("retry-after", "")
+    return float(told) if re.fullmatch(r"\d+(\.\d+)?", told) else 2.0**attempt
+
+
+def ask_for_data(prompt: str, check: Callable[[Any], T], *, offline: Offline) -> T:
+    """`check(data)` of the JSON or YAML in the model's answer, for the `exec` of a node with retries.
+
+    `check` returns what is to be used, or raises ValueError, KeyError or TypeError saying what is
+    wrong. The node's next attempt then asks the same prompt with that complaint added.
+    """
+    asked, complaint = _complaint.get()
+    text = call_llm(prompt + complaint if asked == prompt else prompt, offline=offline)
+    try:
+        data = check(read_data(text))
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        _complaint.set((prompt, f"\n\nYour last answer was no use ({reason}):\n{text}\nAnswer again, without that fault."))
+        raise ValueError(f"the model's answer is no use: {reason}") from error
+    _complaint.set(("", ""))
+    return data
+
+
+def read_data(text: str) -> Any:
+    """The JSON, or where PyYAML is installed the YAML, of an answer, fenced with ``` or not."""
+    fenced = re.search(r"```\w*\n(.*?)```", text, re.DOTALL)
+    body = fenced[1] if fenced else text
+    try:
+        return json.loads(body)
+    except json.JSONDecodeError as error:
+        return _read_yaml(body, error)
+
+
+def has_model() -> bool:
+    """Whether the environment names a model server."""
+    return bool(os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"))
+
+
+# The (prompt, complaint) of the attempt before: in a ContextVar, so that each task of a parallel batch has its own
+_complaint: ContextVar[tuple[str, str]] = ContextVar("complaint", default=("", ""))
+
+
+def _by_rule(prompt: Prompt, offline: Offline) -> str:
+    _say_once("offline: rules answer in place of a model; set OPENAI_API_KEY or OPENAI_BASE_URL for one")
+    return offline(prompt)
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _openai() -> Any:
+    try:
+        import openai
+    except ImportError:
+        print("a model needs the openai package: pip install openai", file=sys.stderr)
+        raise SystemExit(2) from None
+    return openai
+
+
+def _settings(timeout: float) -> dict[str, Any]:
+    key = os.environ.get("OPENAI_API_KEY") or "none"  # a server of one's own asks for none
+    return {"api_key": key, "base_url": os.environ.get("OPENAI_BASE_URL") or None, "timeout": timeout, "max_retries": 0}
+
+
+def _request(prompt: Prompt) -> dict[str, Any]:
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    return {"model": os.environ.get("OPENAI_MODEL") or MODEL, "messages": messages}
+
+
+def _text(completion: Any) -> str:
+    try:
+        content = completion.choices[0].message.content
+    except (AttributeError, IndexError, TypeError):
+        raise ModelError(f"no chat completion: {str(completion)[:200]}") from None
+    return content or ""
+
+
+def _read_yaml(body: str, error: ValueError) -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise ValueError(f"not JSON ({error}); to read YAML: pip install pyyaml") from error
+    try:
+        data = yaml.safe_load(body)
+    except yaml.YAMLError as fault:
+        raise ValueError(f"neither JSON nor YAML: {fault}") from fault
+    if not isinstance(data, (dict, list)):
+        raise ValueError(f"neither JSON nor YAML with a structure: {body[:80]!r}")
+    return data
