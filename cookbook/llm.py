@@ -43,7 +43,12 @@ def call_llm(prompt: Prompt, *, offline: Offline, timeout: float = TIMEOUT) -> s
         return _text(client.chat.completions.create(**_request(prompt)))
 
 
-async def call_llm_async(prompt: Prompt, *, offline: Offline, timeout: float = TIMEOUT) -> str:
+async def call_llm_async(
+    prompt: Prompt,
+    *,
+    offline: Offline,
+    timeout: float = TIMEOUT,  # noqa: ASYNC109  # of the server's silence, which asyncio cannot see
+) -> str:
     """`call_llm`, while the event loop is free for other work."""
     if not has_model():
         return _by_rule(prompt, offline)
@@ -51,7 +56,12 @@ async def call_llm_async(prompt: Prompt, *, offline: Offline, timeout: float = T
         return _text(await client.chat.completions.create(**_request(prompt)))
 
 
-async def stream_llm(prompt: Prompt, *, offline: Offline, timeout: float = TIMEOUT) -> AsyncIterator[str]:
+async def stream_llm(
+    prompt: Prompt,
+    *,
+    offline: Offline,
+    timeout: float = TIMEOUT,  # noqa: ASYNC109  # of the server's silence, which asyncio cannot see
+) -> AsyncIterator[str]:
     """The answer in pieces, as they come; an answer that breaks off is a `ModelError`."""
     if not has_model():
         for word in re.findall(r"\s*\S+\s*", _by_rule(prompt, offline)):
@@ -94,7 +104,7 @@ def ask_for_data(prompt: str, check: Callable[[Any], T], *, offline: Offline) ->
         data = check(read_data(text))
     except (ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        _complaint.set((prompt, f"\n\nYour last answer was no use ({reason}):\n{text}\nAnswer again, without that fault."))
+        _complaint.set((prompt, f"\n\nYour last answer was no use ({reason}):\n{text}\nAnswer again without that fault."))
         raise ValueError(f"the model's answer is no use: {reason}") from error
     _complaint.set(("", ""))
     return data

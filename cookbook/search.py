@@ -20,13 +20,13 @@ from pydoc_data.topics import topics
 from types import ModuleType
 from typing import Any, NamedTuple
 
-COMMON = set(
-    "a about an and any are as at be by can do does for from get give has have how i if in into is it its make me my of"
-    " on one or our please python should that the their them there they this to use used using want was way we what"
-    " when where which who why will with work works write you your difference between best tell explain".split()
-)
-NOT_IMPORTED = set("antigravity encodings idlelib lib2to3 pydoc_data test this tkinter turtle turtledemo".split())
-CODE = re.compile(r"\s*(>>>|\.\.)|[\w.]+\(.*(->.*|\))\s*$|\S+\n\*{3,}")
+COMMON = frozenset("""
+    a about an and any are as at be best between by can difference do does explain for from get give has have how i if
+    in into is it its make me my of on one or our please python should tell that the their them there they this to use
+    used using want was way we what when where which who why will with work works write you your
+""".split())  # noqa: SIM905  # a list of words reads best as words
+NOT_IMPORTED = {"antigravity", "distutils", "idlelib", "lib2to3", "test", "this", "tkinter", "turtle", "turtledemo"}
+CODE = re.compile(r"\s*(>>>|\.\.)|[\w.]+\(.*(->.*|\))\s*$|.*\n *\*{3,}|.*::=")
 
 
 class Page(NamedTuple):
@@ -50,7 +50,7 @@ class Index:
     def search(self, question: str, limit: int = 3) -> list[Page]:
         """The best pages for any of the question's words, best first; none for common words alone."""
         query = " OR ".join(f'"{word}"' for word in keywords(question))
-        found = "SELECT name, text FROM pages WHERE pages MATCH ? ORDER BY bm25(pages, 4, 1), name LIMIT ?"
+        found = "SELECT name, text FROM pages WHERE pages MATCH ? ORDER BY bm25(pages, 2, 1), name LIMIT ?"
         return [Page(*row) for row in self.db.execute(found, (query, limit))] if query else []
 
 
@@ -71,6 +71,17 @@ def sentences(text: str) -> list[str]:
     """
     blocks = (block for block in re.split(r"\n\s*\n", text) if not CODE.match(block))
     return [part for block in blocks for part in re.split(r"(?<=[.!?])\s+(?=[A-Z])", " ".join(block.split())) if part]
+
+
+def extract(text: str, question: str, count: int = 2) -> list[str]:
+    """The sentences that share most words with the question, best first; words agree by their first five letters.
+
+    >>> extract("Sets have no order. A list is sorted by sort. Bye.", "How to sort a list?", 1)
+    ['A list is sorted by sort.']
+    """
+    wanted = {word[:5] for word in keywords(question)}
+    parts = sentences(text) or [" ".join(text.split())]
+    return sorted(parts, key=lambda part: -len(wanted & {word[:5] for word in keywords(part)}))[:count]
 
 
 @functools.cache
@@ -105,13 +116,19 @@ def _members(module: ModuleType) -> Iterator[Page]:
     yield from _page(module.__name__, module)
     for name in getattr(module, "__all__", None) or vars(module):
         thing = getattr(module, name, None)
-        if name.startswith("_") or not callable(thing):
+        if name.startswith("_") or not callable(thing) or not _is_at_home(thing, module):
             continue
         path = name if module is builtins else f"{module.__name__}.{name}"
         yield from _page(path, thing)
         for method in vars(thing) if isinstance(thing, type) else ():
             if not method.startswith("_"):
                 yield from _page(f"{path}.{method}", getattr(thing, method, None))
+
+
+def _is_at_home(thing: Any, module: ModuleType) -> bool:
+    """Whether the module says that this is its own, by `__all__` or because it was defined there."""
+    home = (getattr(thing, "__module__", "") or "").lstrip("_")
+    return hasattr(module, "__all__") or home == module.__name__
 
 
 def _page(name: str, thing: Any) -> Iterator[Page]:
