@@ -226,13 +226,13 @@ class Flow(BaseNode):
 
     def __init__(self, start: Any = None) -> None:
         super().__init__()
-        self.start_node = start if start is None else _as_node(start, "start=")
+        self.start_node: Any = start if start is None else _as_node(start, "start=")
 
     def start(self, start: N) -> N:
         """Begin at `start`, and return it: `flow.start(a).next(b)`."""
         self.start_node = _as_node(start, "start=")
         _rewired()
-        return self.start_node  # type: ignore[no-any-return]  # what _as_node gives for an N is an N
+        return self.start_node  # type: ignore[no-any-return]  # what _as_node makes of an N is an N
 
     def get_next_node(self, curr: Any, action: Any) -> Any:
         """The successor of `curr` for `action`; None where the flow ends."""

@@ -25,16 +25,19 @@ client (`client.get_executor()`) a cluster.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 from pocketflow import AsyncNode, AsyncParallelBatchNode
 
-__all__ = ["ExecutorBatchNode", "ExecutorNode", "WorkerDied"]
+__all__ = ["ExecutorBatchNode", "ExecutorNode", "MakesExecutor", "WorkerDied", "opened", "run_on"]
+
+MakesExecutor = Executor | Callable[[], Executor] | None
 
 STAYS_HERE = ("successors", "executor", "max_retries", "wait", "max_concurrency")
 
@@ -46,7 +49,7 @@ class WorkerDied(RuntimeError):
 class _Pool:
     """The executor of one visit: the user's own, or one made for the visit and closed after it."""
 
-    def __init__(self, executor: Executor | Callable[[], Executor] | None) -> None:
+    def __init__(self, executor: MakesExecutor) -> None:
         if executor is not None and not isinstance(executor, Executor) and not callable(executor):
             raise TypeError(f"executor={executor!r}: write an Executor, or a callable that makes one")
         self.make = None if isinstance(executor, Executor) else executor or ThreadPoolExecutor
@@ -68,9 +71,9 @@ _pool: contextvars.ContextVar[_Pool] = contextvars.ContextVar("pool")
 class _OnExecutor(AsyncNode):
     """What `ExecutorNode` and `ExecutorBatchNode` share."""
 
-    executor: Executor | Callable[[], Executor] | None = None
+    executor: MakesExecutor = None
 
-    def __init__(self, *args: Any, executor: Executor | Callable[[], Executor] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, executor: MakesExecutor = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if executor is not None:
             self.executor = executor
@@ -106,11 +109,11 @@ class _OnExecutor(AsyncNode):
 
     def _submit(self, executor: Executor, prep_res: Any) -> Future[Any]:
         if isinstance(executor, ThreadPoolExecutor):
-            return executor.submit(contextvars.copy_context().run, self.exec, prep_res)
+            return _submit(executor, self.exec, prep_res)
         attributes = {name: value for name, value in vars(self).items() if name not in STAYS_HERE}
         if isinstance(executor, ProcessPoolExecutor):  # other executors may know more than pickle does
             _check_travels(self, attributes)
-        return executor.submit(_exec_there, type(self), attributes, self.cur_retry, prep_res)
+        return _submit(executor, _exec_there, type(self), attributes, self.cur_retry, prep_res)
 
 
 class ExecutorNode(_OnExecutor):
@@ -180,6 +183,37 @@ def _check_travels(node: Any, attributes: dict[str, Any]) -> None:
             raise TypeError(
                 f"{type(node).__name__} cannot be sent to another process: {what} cannot be pickled; {advice}"
             ) from error
+
+
+@contextlib.asynccontextmanager
+async def opened(executor: MakesExecutor) -> AsyncIterator[Executor]:
+    """The executor itself, or one that is made, and closed at the end."""
+    pool = _Pool(executor)
+    try:
+        yield pool.executor
+    finally:
+        await pool.close()
+
+
+async def run_on(executor: Executor | None, function: Callable[..., Any], *args: Any) -> Any:
+    """The result of `function(*args)` on an executor; None means a thread of the event loop's own.
+
+    A thread gets a copy of the context. On cancellation, work that runs already is waited for.
+    """
+    if executor is not None:
+        return await _result(_submit(executor, function, *args))
+    waiting = asyncio.ensure_future(asyncio.to_thread(function, *args))
+    try:
+        return await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        await _undisturbed(waiting)
+        raise
+
+
+def _submit(executor: Executor, function: Callable[..., Any], *args: Any) -> Future[Any]:
+    if isinstance(executor, ThreadPoolExecutor):
+        return executor.submit(contextvars.copy_context().run, function, *args)
+    return executor.submit(function, *args)
 
 
 async def _result(future: Future[Any]) -> Any:

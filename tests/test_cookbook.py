@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -51,3 +53,44 @@ def test_recipe_finder_suggests_a_recipe():
 
 def test_recipe_finder_takes_the_other_edge_for_what_it_does_not_know():
     assert "Nothing is known about gravel; try one of: chicken, lentils" in run("recipe_finder", "gravel")
+
+
+def test_pipeline_reports_on_the_packages_that_are_named():
+    lines = run("pipeline", "pytest", "pip").splitlines()
+    assert lines[0] == "2 packages, the largest first:"
+    assert {line.split()[-1] for line in lines[1:]} == {"pytest", "pip"}
+
+
+def test_pipeline_reports_on_all_packages():
+    lines = run("pipeline").splitlines()
+    sizes = [int(line.split()[0]) for line in lines[1:]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) == 5
+
+
+def test_fan_out_joins_its_three_branches(tmp_path: Path):
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not\nto be longer\n")
+    assert run("fan_out", str(text)) == "7 words, most often 'to'; the longest line has 12 characters.\n"
+    assert "words" in run("fan_out")
+
+
+def test_cpu_batch_counts_the_same_primes_on_processes_and_prints_what_it_measured():
+    first, second = run("cpu_batch", "20000").splitlines()
+    assert first == "2262 primes below 20000."
+    assert "times as fast" in second
+
+
+def test_dask_batch_counts_them_on_a_cluster():
+    pytest.importorskip("distributed", reason="needs the cookbook extra: pip install -e '.[cookbook]'")
+    assert run("dask_batch", "20000").startswith("2262 primes below 20000, counted by 2 workers in")
+
+
+def test_dask_batch_without_dask_says_what_to_install(tmp_path: Path):
+    (tmp_path / "distributed.py").write_text("raise ImportError")
+    done = subprocess.run(
+        [sys.executable, "-m", "cookbook.dask_batch"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "needs Dask: pip install 'dask[distributed]'\n")

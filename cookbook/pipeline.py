@@ -1,0 +1,43 @@
+"""Functions as a pipeline: two modules, joined by the names of their parameters.
+
+    python -m cookbook.pipeline [PACKAGE ...]
+
+Reports on the packages that are installed in this Python, or on those that are named. It shows
+modules that are composed by name, a resource that is opened once and closed at the end, a wanted
+final value, and an override: a function given later replaces the one of the same name.
+`files` and `requirements` need nothing of each other, so they run at the same time.
+"""
+
+import sqlite3
+import sys
+from pathlib import Path
+
+from pocketflow.dataflow import Dataflow, task
+
+
+def open_db():
+    db = sqlite3.connect(":memory:", check_same_thread=False)
+    db.execute("CREATE TABLE package (name TEXT, files INTEGER, requirements INTEGER)")
+    yield db
+    db.close()
+
+
+def pipeline(*overrides):
+    return Dataflow(
+        "packages",
+        "report",
+        *overrides,
+        base_dir=Path(__file__).parent / "pipelines",
+        resources={"db": open_db},
+        final_vars=["report"],
+    )
+
+
+def main() -> None:
+    named = sys.argv[1:]
+    flow = pipeline(task(lambda: named, name="names")) if named else pipeline()
+    print(flow.execute()["report"])
+
+
+if __name__ == "__main__":
+    main()
