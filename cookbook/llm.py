@@ -104,7 +104,7 @@ def ask_for_data(prompt: str, check: Callable[[Any], T], *, offline: Offline) ->
         data = check(read_data(text))
     except (ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        _complaint.set((prompt, f"\n\nYour last answer was no use ({reason}):\n{text}\nAnswer again without that fault."))
+        _complaint.set((prompt, f"\n\nYour last answer was no use ({reason}):\n{text}\nAnswer again, without it."))
         raise ValueError(f"the model's answer is no use: {reason}") from error
     _complaint.set(("", ""))
     return data

@@ -1,0 +1,110 @@
+"""A real HTTP server on loopback that speaks the chat completions protocol, its faults included.
+
+with model_server(reply) as server: `reply(prompt)` gives what the model says, a text or one of the
+faults below; `server.requests` holds the bodies that came, and `server.environment` leads to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Raw:
+    """An answer given byte for byte; `broken` closes the connection with more announced than sent."""
+
+    body: str
+    status: int = 200
+    content_type: str = "application/json"
+    retry_after: str | None = None
+    broken: bool = False
+
+
+class Silence:
+    """No answer until the server closes."""
+
+
+class ModelServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, reply: Callable[[str], Any]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.reply, self.requests, self.closing = reply, list[dict[str, Any]](), threading.Event()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"OPENAI_BASE_URL": f"http://127.0.0.1:{self.server_address[1]}/v1", "OPENAI_MODEL": "loopback"}
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: ModelServer
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append({**request, "path": self.path})
+        answer = self.server.reply(request["messages"][-1]["content"])
+        if isinstance(answer, Silence):
+            self.server.closing.wait()
+            return
+        if isinstance(answer, str):
+            streamed = request.get("stream")
+            answer = Raw(stream(answer), content_type="text/event-stream") if streamed else Raw(whole(answer))
+        self.send(answer)
+
+    def send(self, raw: Raw) -> None:
+        body = raw.body.encode()
+        self.send_response(raw.status)
+        self.send_header("Content-Type", raw.content_type)
+        self.send_header("Content-Length", str(len(body) + 100 * raw.broken))
+        if raw.retry_after:
+            self.send_header("Retry-After", raw.retry_after)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+def whole(text: str) -> str:
+    message = {"role": "assistant", "content": text}
+    return completion("chat.completion", [{"index": 0, "message": message, "finish_reason": "stop"}])
+
+
+def stream(text: str, *, end: bool = True) -> str:
+    """Server-sent events word by word, with comment lines, and a chunk at the end that only counts tokens."""
+    pieces = [": a comment\n\n", *(chunk(word + " ") for word in text.split())]
+    ending = [chunk(None, "stop"), data(completion("chat.completion.chunk", [])), "data: [DONE]\n\n"]
+    return "".join(pieces + ending * end)
+
+
+def chunk(content: str | None, finish_reason: str | None = None) -> str:
+    choice = {"index": 0, "delta": {"content": content}, "finish_reason": finish_reason}
+    return data(completion("chat.completion.chunk", [choice]))
+
+
+def data(text: str) -> str:
+    return f"data: {text}\n\n"
+
+
+def completion(kind: str, choices: list[Any]) -> str:
+    return json.dumps({"id": "1", "object": kind, "created": 0, "model": "loopback", "choices": choices})
+
+
+@contextlib.contextmanager
+def model_server(reply: Callable[[str], Any]) -> Iterator[ModelServer]:
+    server = ModelServer(reply)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.closing.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
