@@ -85,6 +85,8 @@ class Task(AsyncNode):
         self.each, self.action, self.executor = dict(each or {}), action, executor
         self.stream_end_type = stream_end_type
         self.parameters = _parameters(self.name, function)
+        self.sources = {parameter: self.keys.get(parameter, parameter).split(".")[0] for parameter in self.parameters}
+        self.on_loop = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         for parameter in self.keys:
             if parameter not in self.parameters:
                 raise TypeError(f"{self.name} has no parameter {parameter!r}{_closest(parameter, self.parameters)}")
@@ -96,10 +98,6 @@ class Task(AsyncNode):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
-
-    def sources(self) -> dict[str, str]:
-        """Parameter -> the key of the store that it is read from."""
-        return {parameter: self.keys.get(parameter, parameter).split(".")[0] for parameter in self.parameters}
 
     async def prep_async(self, shared: Any) -> Any:
         """The arguments, by name; of a task with `each` the list of those of every element."""
@@ -116,7 +114,7 @@ class Task(AsyncNode):
         return [{**arguments, **dict(zip(self.each, element, strict=True))} for element in elements]
 
     def exec_async(self, arguments: Any) -> Any:
-        if inspect.iscoroutinefunction(self.function) or inspect.isasyncgenfunction(self.function):
+        if self.on_loop:
             return self.function(**arguments)
         if inspect.isgeneratorfunction(self.function):
             return _from_thread(self.function(**arguments))
@@ -276,7 +274,7 @@ class _Run:
 
     def __init__(self, flow: Dataflow, resources: _Resources) -> None:
         self.done = {node.name: asyncio.Event() for node in flow.branches}
-        self.slots: Any = asyncio.Semaphore(flow.limit) if flow.limit else contextlib.nullcontext()
+        self.slots = asyncio.Semaphore(flow.limit) if flow.limit else None
         self.resources = resources
         self.executor: Executor | None = None  # None: threads
         self.errors: dict[str, Exception] = {}  # of the tasks that failed
@@ -284,6 +282,12 @@ class _Run:
         self.durations: dict[str, float] = {}
         self.access = dict.fromkeys(resources.factories, 0)
         self.started, self.run_id = time.perf_counter(), uuid.uuid4().hex
+
+    def finish(self, node: Task, error: Exception | None) -> None:
+        """Let the users of a task go on; with an error there is nothing for them."""
+        if error is not None:
+            self.failed.update(dict.fromkeys([node.name, *node.outputs], error))
+        self.done[node.name].set()
 
 
 _current: ContextVar[_Run] = ContextVar("run")  # of the dataflow around
@@ -344,7 +348,7 @@ class Dataflow(AsyncParallelFlow):
                 makers[output] = node.name
         self.makers = makers
         self.edges = {
-            node.name: [makers[key] for key in dict.fromkeys(node.sources().values()) if key in makers]
+            node.name: [makers[key] for key in dict.fromkeys(node.sources.values()) if key in makers]
             for node in self.tasks.values()
         }
         wanted = list(makers) if self.final_vars is None else self.final_vars
@@ -352,6 +356,7 @@ class Dataflow(AsyncParallelFlow):
             if name not in makers:
                 raise MissingInput(f"no task stores {name!r}{_closest(name, makers)}; there is {sorted(makers)}")
         self.wanted = wanted
+        self.needs = {node.name: self.factories.keys() & node.sources.values() for node in self.tasks.values()}
         self.branches = tuple(self.tasks[name] for name in self._order({makers[name] for name in wanted}))
 
     def _order(self, names: set[str]) -> list[str]:
@@ -419,7 +424,7 @@ class Dataflow(AsyncParallelFlow):
         """Refuse what is missing, or would be overwritten, before anything runs."""
         there = {*shared, *self.params, *self.factories, *self.makers}
         for node in self.branches:
-            for parameter, key in node.sources().items():
+            for parameter, key in node.sources.items():
                 if key not in there and node.parameters[parameter] is inspect.Parameter.empty:
                     raise _missing(node, parameter, there)
         for name in self._intermediate():
@@ -452,36 +457,31 @@ class Dataflow(AsyncParallelFlow):
         run = _current.get()
         node: Task = self.start_node
         for name in self.edges[node.name]:
-            await run.done[name].wait()
+            if not run.done[name].is_set():
+                await run.done[name].wait()
+        if run.slots is None:
+            return await self._run_task(run, node, shared)
         async with run.slots:
-            try:
-                self._refuse_failed(run, node)
-                await self._run_task(run, node, shared)
-            except Exception as error:
-                if self.on_error == "raise":
-                    raise
-                run.failed.update(dict.fromkeys([node.name, *node.outputs], error))
-            finally:
-                run.done[node.name].set()
+            return await self._run_task(run, node, shared)
 
-    def _refuse_failed(self, run: _Run, node: Task) -> None:
-        for name in self.edges[node.name]:
-            if name in run.failed:
-                raise run.failed[name]
-
-    async def _run_task(self, run: _Run, node: Task, shared: Any) -> None:
-        needed = [key for key in node.sources().values() if key in run.resources.factories]
-        started = time.perf_counter()
+    async def _run_task(self, run: _Run, node: Task, shared: Any) -> Any:
+        if failed := [name for name in self.edges[node.name] if name in run.failed]:
+            return run.finish(node, run.failed[failed[0]])
+        started, params = time.perf_counter(), {**self.params}
+        error: Exception | None = None
         try:
-            given = {name: await run.resources.get(name) for name in needed}
-            for name in needed:
+            for name in self.needs[node.name]:
+                params[name] = await run.resources.get(name)
                 run.access[name] += 1
-            await super()._orch_async(shared, {**self.params, **given})
-        except Exception as error:
-            run.errors[node.name] = error
-            raise
+            return await super()._orch_async(shared, params)
+        except Exception as raised:
+            run.errors[node.name] = error = raised
+            if self.on_error == "raise":
+                raise
+            return None
         finally:
             run.durations[node.name] = time.perf_counter() - started
+            run.finish(node, error)
 
 
 # Modules
