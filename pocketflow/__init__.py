@@ -699,10 +699,10 @@ def _add_notes(error: Exception) -> None:
         if function in ("run", "run_async", "_orch", "_orch_async"):
             node = here.get("node", here["self"])
             path, params, attempts = [*path, _name(node)], getattr(node, "params", {}), 0
-        elif function in ("_exec", "_run", "drain") and "index" in here:  # of an item or entry of a batch
+        elif function in ("_exec", "_run", "drain") and "index" in here and path:  # of an item or entry
             path[-1] += f"[{here['index']}]"
         elif function == "_retry":
-            attempts = here["attempt"] + 1
+            attempts = here.get("attempt", -1) + 1
     made = f", attempts: {attempts}" if attempts else ""
     notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith(_PLACE)]
     with contextlib.suppress(AttributeError):  # an exception may be frozen
@@ -929,22 +929,25 @@ _step: ContextVar[Step | None] = ContextVar("step", default=None)
 _now: ContextVar[tuple[Any, int | None, int]] = ContextVar("now", default=(None, None, 0))  # node, index, attempt
 
 
-@contextlib.contextmanager
-def hooked(*hooks: Hook) -> Generator[None, None, None]:
-    """Install hooks for all that runs inside the `with` block, its tasks and threads included.
+class hooked:
+    """Install hooks for all that runs inside of `with hooked(hook, ...):`, its tasks and threads included.
 
     A thread sees them if it runs in a copy of the context, as `asyncio.to_thread` does. Blocks
     nest: inner hooks hear of starts after the outer ones, and of ends and errors before them.
     """
-    for hook in hooks:
-        if not isinstance(hook, Hook):
-            raise TypeError(f"hooked({hook!r}): not an instance of Hook")
-    outer = _hooks()
-    _HOOKS.set(outer + hooks)
-    try:
-        yield
-    finally:
-        _HOOKS.set(outer)
+
+    def __init__(self, *hooks: Hook) -> None:
+        for hook in hooks:
+            if not isinstance(hook, Hook):
+                raise TypeError(f"hooked({hook!r}): not an instance of Hook")
+        self.hooks = hooks
+
+    def __enter__(self) -> None:
+        self.outer = _hooks()
+        _HOOKS.set(self.outer + self.hooks)
+
+    def __exit__(self, *_: Any) -> None:
+        _HOOKS.set(self.outer)
 
 
 def emit(event: dict[str, Any]) -> None:

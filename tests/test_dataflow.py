@@ -538,3 +538,24 @@ def test_a_task_has_a_repr_and_the_docstring_of_its_function():
     assert repr(task(documented, max_retries=2)) == "Task(max_retries=2, name='documented')"
     assert task(documented).__doc__ == "What it does."
     assert isinstance(task(documented), Task)
+
+
+async def test_a_thread_that_runs_when_the_run_is_cancelled_is_awaited():
+    def waits() -> None:
+        started.set()
+        assert released.wait(30)
+        log.append("ended")
+
+    started, released = threading.Event(), threading.Event()
+    log: list[str] = []
+    run = asyncio.create_task(Dataflow(waits).execute_async())
+    await asyncio.to_thread(started.wait, 30)
+    run.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    run.cancel()
+    assert not run.done()
+    released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert log == ["ended"]
