@@ -98,16 +98,12 @@ def ask_for_data(prompt: str, check: Callable[[Any], T], *, offline: Offline) ->
     `check` returns what is to be used, or raises ValueError, KeyError or TypeError saying what is
     wrong. The node's next attempt then asks the same prompt with that complaint added.
     """
-    asked, complaint = _complaint.get()
-    text = call_llm(prompt + complaint if asked == prompt else prompt, offline=offline)
-    try:
-        data = check(read_data(text))
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        _complaint.set((prompt, f"\n\nYour last answer was no use ({reason}):\n{text}\nAnswer again, without it."))
-        raise ValueError(f"the model's answer is no use: {reason}") from error
-    _complaint.set(("", ""))
-    return data
+    return _checked(prompt, call_llm(_with_complaint(prompt), offline=offline), check)
+
+
+async def ask_for_data_async(prompt: str, check: Callable[[Any], T], *, offline: Offline) -> T:
+    """`ask_for_data`, while the event loop is free for other work."""
+    return _checked(prompt, await call_llm_async(_with_complaint(prompt), offline=offline), check)
 
 
 def read_data(text: str) -> Any:
@@ -127,6 +123,23 @@ def has_model() -> bool:
 
 # The (prompt, complaint) of the attempt before: in a ContextVar, so that each task of a parallel batch has its own
 _complaint: ContextVar[tuple[str, str]] = ContextVar("complaint", default=("", ""))
+
+
+def _with_complaint(prompt: str) -> str:
+    asked, complaint = _complaint.get()
+    return prompt + complaint if asked == prompt else prompt
+
+
+def _checked(prompt: str, text: str, check: Callable[[Any], T]) -> T:
+    try:
+        data = check(read_data(text))
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        complaint = f"\n\nYour last answer was no use ({reason}):\n{text}\nAnswer again, without it."
+        _complaint.set((prompt, complaint))
+        raise ValueError(f"the model's answer is no use: {reason}") from error
+    _complaint.set(("", ""))
+    return data
 
 
 def _by_rule(prompt: Prompt, offline: Offline) -> str:

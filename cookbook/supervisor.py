@@ -1,6 +1,6 @@
 """A supervisor: an agent's answer is checked by another node, and sent back with the reason.
 
-    python -m cookbook.supervisor "How do I copy a file?"
+    python -m cookbook.supervisor "How do I compress and encrypt a file?"
 
 The worker is a flow of its own, here a search that reads one page further each time; the
 supervisor accepts an answer that speaks of every word of the question, or the third one.
@@ -77,7 +77,7 @@ flow = Flow(start=worker)
 
 
 def main():
-    flow.run({"question": argument("How do I copy a file?"), "tries": 0, "reason": ""})
+    flow.run({"question": argument("How do I compress and encrypt a file?"), "tries": 0, "reason": ""})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cookbook import llm
-from cookbook.llm import ModelError, ask_for_data, call_llm, call_llm_async, read_data, retry_after, stream_llm
+from cookbook.llm import ModelError, ask_for_data_async, call_llm, call_llm_async, read_data, retry_after, stream_llm
 from pocketflow import AsyncParallelBatchNode, Node
 from tests.model_server import ModelServer, Raw, Silence, chunk, data, model_server, stream
 
@@ -149,7 +149,7 @@ class AskForNumbers(AsyncParallelBatchNode):
         return ["one", "two"]
 
     async def exec_async(self, prompt):
-        return ask_for_data(prompt, positive, offline=shy)
+        return await ask_for_data_async(prompt, positive, offline=shy)
 
     async def post_async(self, shared, prompts, numbers):
         shared["numbers"] = numbers

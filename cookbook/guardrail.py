@@ -1,0 +1,92 @@
+"""Guardrails: check what goes to the model, and what comes back, each in a node of its own.
+
+    python -m cookbook.guardrail "How do I open a file? My mail is ada@example.org"
+
+What is off the subject, or asks for secrets, is refused before anything is paid for; addresses and
+numbers are masked on their way in; an answer that says what it should not is kept back.
+"""
+
+import re
+
+from cookbook.llm import call_llm, retry_after
+from cookbook.search import documentation, extract, keywords
+from cookbook.terminal import argument, run
+from pocketflow import Flow, Node
+
+PRIVATE = {
+    "<mail>": r"[\w.+-]+@[\w-]+\.[\w.-]*\w",
+    "<number>": r"\b\d(?:[ -]?\d){7,}\b",
+}
+FORBIDDEN = re.compile(r"(?i)ignore (all |the |your )*(previous|above|earlier)|system prompt|api key|password")
+
+
+class CheckQuestion(Node):
+    def post(self, shared, prep_res, exec_res):
+        shared["question"] = masked(shared["question"])
+        shared["reason"] = fault(shared["question"])
+        return "refuse" if shared["reason"] else "ask"
+
+
+class Answer(Node):
+    def prep(self, shared):
+        pages = "\n\n".join(f"{page.text[:3000]}" for page in documentation().search(shared["question"]))
+        return f"Answer from these pages.\nQuestion: {shared['question']}\nPages:\n{pages}"
+
+    def exec(self, prompt):
+        return call_llm(prompt, offline=answer_by_rule)
+
+    def post(self, shared, prompt, answer):
+        shared["answer"] = answer
+
+
+class CheckAnswer(Node):
+    def post(self, shared, prep_res, exec_res):
+        shared["answer"] = masked(shared["answer"])
+        shared["reason"] = "the answer says what it should not" if FORBIDDEN.search(shared["answer"]) else ""
+        return "refuse" if shared["reason"] else "tell"
+
+
+class Tell(Node):
+    def post(self, shared, prep_res, exec_res):
+        print(f"asked: {shared['question']}\n{shared['answer']}")
+
+
+class Refuse(Node):
+    def post(self, shared, prep_res, exec_res):
+        print(f"Refused: {shared['reason']}.")
+
+
+def masked(text):
+    for mask, pattern in PRIVATE.items():
+        text = re.sub(pattern, mask, text)
+    return text
+
+
+def fault(question):
+    """Why this is not to be asked; empty where it may be."""
+    if FORBIDDEN.search(question):
+        return "the question asks for what is not to be told"
+    if len(question) > 500:
+        return f"the question has {len(question)} characters, and may have 500"
+    return "" if documentation().search(question, 1) else "the question is not about Python"
+
+
+def answer_by_rule(prompt):
+    question, pages = re.search(r"Question: (.*)\nPages:\n(.*)", prompt, re.DOTALL).groups()
+    return " ".join(extract(pages, " ".join(keywords(question))))
+
+
+check, answer, check_answer, refuse = CheckQuestion(), Answer(max_retries=3, wait=retry_after), CheckAnswer(), Refuse()
+check - "ask" >> answer >> check_answer
+check - "refuse" >> refuse
+check_answer - "tell" >> Tell()
+check_answer - "refuse" >> refuse
+flow = Flow(start=check)
+
+
+def main():
+    flow.run({"question": argument("How do I open a file? My mail is ada@example.org")})
+
+
+if __name__ == "__main__":
+    run(main)
