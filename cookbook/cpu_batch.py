@@ -7,6 +7,7 @@ on as many processes as there are cores, and prints the speed-up that it measure
 """
 
 import asyncio
+import itertools
 import os
 import sys
 import time
@@ -21,7 +22,7 @@ PARTS = 8
 class CountPrimes(ExecutorBatchNode):
     def prep(self, shared):
         bounds = [shared["limit"] * part // PARTS for part in range(PARTS + 1)]
-        return list(zip(bounds, bounds[1:], strict=False))
+        return list(itertools.pairwise(bounds))
 
     def exec(self, bounds):
         return sum(is_prime(number) for number in range(*bounds))
@@ -46,7 +47,8 @@ def main() -> None:
     same, together = measured(ProcessPoolExecutor, limit)
     assert primes == same
     print(f"{primes} primes below {limit}.")
-    print(f"One thread {alone:.2f} s, {os.cpu_count()} processes {together:.2f} s: {alone / together:.1f} times as fast.")
+    speed_up = f"{alone / together:.1f} times as fast"
+    print(f"One thread {alone:.2f} s, {os.cpu_count()} processes {together:.2f} s: {speed_up}.")
 
 
 if __name__ == "__main__":

@@ -88,3 +88,25 @@ def test_an_exception_that_is_frozen_passes_unchanged(kit: SyncKit):
     with pytest.raises(Frozen) as caught:
         kit.run(kit.Flow(Fails(max_retries=2)))
     assert caught.value.code == 1
+
+
+def test_who_writes_the_run_of_a_node_may_write_its_phases_as_they_like():
+    class Sync(pf.Node):
+        async def exec(self, prep_res: Any) -> Any:
+            return "async"
+
+        def _run(self, shared: Any) -> Any:
+            shared["result"] = asyncio.run(self.exec(None))
+
+    class Async(pf.AsyncNode):
+        def exec(self, prep_res: Any) -> Any:
+            return "sync"
+
+        async def _run_async(self, shared: Any) -> Any:
+            shared["result"] = self.exec(None)
+
+    shared: dict[str, Any] = {}
+    pf.Flow(Sync()).run(shared)
+    assert shared == {"result": "async"}
+    asyncio.run(pf.AsyncFlow(Async()).run_async(shared))
+    assert shared == {"result": "sync"}
