@@ -12,7 +12,7 @@ def argument(default: str) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run `main`; the end of the input is a clean end, and Ctrl-C exits with 130, as shells expect."""
+    """Run `main`; the end of the input is a clean end, and Ctrl-C exits with 130 and a missing file with 2."""
     try:
         main()
     except EOFError:
@@ -20,3 +20,6 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print()
         raise SystemExit(130) from None
+    except FileNotFoundError as error:
+        print(f"{error.filename}: no such file", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -7,6 +7,7 @@ model the problem is arithmetic: a step works out one operation, the innermost a
 """
 
 import json
+import math
 import re
 
 from cookbook.llm import ask_for_data, retry_after
@@ -17,7 +18,7 @@ MOST_THOUGHTS = 30
 NUMBER = r"-?\d+(?:\.\d+)?"
 OPERATIONS = {
     "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
+    "/": lambda a, b: a / b if b else math.nan,
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
 }

@@ -204,7 +204,7 @@ def test_agent_says_so_where_nothing_is_found():
 
 
 @pytest.mark.parametrize(
-    ("problem", "answer"), [("(2 + 3) * 4 - 6 / 2", "17"), ("2 - 5 + (1 - -3) * 2", "5"), ("7", "7")]
+    ("problem", "answer"), [("(2 + 3) * 4 - 6 / 2", "17"), ("2 - 5 + (1 - -3) * 2", "5"), ("7", "7"), ("1 / 0", "nan")]
 )
 def test_thinking_works_out_the_problem(problem: str, answer: str):
     assert ask("thinking", problem).endswith(f"\nAnswer: {answer}\n")
