@@ -1,0 +1,75 @@
+"""Retrieval: index files once, offline; then answer questions from what was found, with its source.
+
+    python -m cookbook.rag [FILE ...] < questions     (without a FILE: this project's README)
+
+Two flows share one store. The first cuts the files into passages and puts them into SQLite's full
+text search; the second finds passages and answers from them alone, until the questions end.
+"""
+
+import sys
+from pathlib import Path
+
+from cookbook.llm import call_llm, retry_after
+from cookbook.search import Index, Page, extract
+from cookbook.terminal import run
+from pocketflow import BatchNode, Flow, Node
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+class Cut(BatchNode):
+    def prep(self, shared):
+        return shared["files"]
+
+    def exec(self, file):
+        passages = Path(file).read_text().split("\n\n")
+        return [Page(f"{Path(file).name}#{number}", text) for number, text in enumerate(passages, 1)]
+
+    def post(self, shared, files, pages):
+        shared["index"] = Index(page for of_file in pages for page in of_file)
+        print(f"{sum(map(len, pages))} passages of {len(files)} file(s).")
+
+
+class Ask(Node):
+    def post(self, shared, prep_res, exec_res):
+        shared["question"] = input("? ").strip()
+        return "found" if shared["question"] else "end"
+
+
+class Answer(Node):
+    def prep(self, shared):
+        return shared["question"], shared["index"].search(shared["question"], 2)
+
+    def exec(self, found):
+        question, pages = found
+        passages = "\n\n".join(f"[{page.name}] {' '.join(page.text.split())}" for page in pages)
+        prompt = f"Answer from these passages alone, and name them.\n\n{passages}\n\nQuestion: {question}"
+        return call_llm(prompt, offline=quote_by_rule) if pages else "No passage says anything about that."
+
+    def post(self, shared, found, answer):
+        print(answer)
+
+
+def quote_by_rule(prompt):
+    """The sentence that shares most words with the question, and where it stands."""
+    passages, _, question = prompt.partition("\n\nQuestion: ")
+    first = passages.split("\n\n")[1]
+    name, _, text = first.removeprefix("[").partition("] ")
+    return f"{extract(text, question, 1)[0]} [{name}]"
+
+
+index = Flow(start=Cut())
+ask, answer = Ask(), Answer(max_retries=3, wait=retry_after)
+ask - "found" >> answer >> ask
+ask - "end" >> Node()
+online = Flow(start=ask)
+
+
+def main():
+    shared = {"files": sys.argv[1:] or [str(README)]}
+    index.run(shared)
+    online.run(shared)
+
+
+if __name__ == "__main__":
+    run(main)

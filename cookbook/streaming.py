@@ -1,0 +1,67 @@
+"""Tokens as they come, and a run that stops the moment you want it to.
+
+    python -m cookbook.streaming [QUESTION]
+
+Press Enter to stop. `aclosing` cancels the run and waits for it, so nothing is left running: not
+the node, and not the request to the model.
+"""
+
+import asyncio
+import contextlib
+import sys
+
+from cookbook.llm import stream_llm
+from cookbook.search import documentation, sentences
+from cookbook.terminal import argument, run
+from pocketflow import AsyncFlow, AsyncNode
+
+PAUSE = 0.02  # seconds between two words, where no model sets the pace
+
+
+class Answer(AsyncNode):
+    async def prep_async(self, shared):
+        return shared["question"]
+
+    async def exec_async(self, question):
+        async for piece in stream_llm(f"Explain: {question}", offline=explain_by_rule):
+            yield piece
+            await asyncio.sleep(PAUSE)
+
+    async def post_async(self, shared, question, pieces):
+        shared["answer"] = "".join(pieces)
+
+
+def explain_by_rule(prompt):
+    pages = documentation().search(prompt.removeprefix("Explain: "), 1)
+    return "".join(f"{page.name}: {' '.join(sentences(page.text))}" for page in pages) or "I know nothing about that."
+
+
+flow = AsyncFlow(start=Answer())
+
+
+async def show(shared, stopped):
+    """Print what comes until it ends, or until `stopped` is set."""
+    async with contextlib.aclosing(flow.stream(shared)) as events:
+        async for event in events:
+            if event["type"] == "chunk":
+                print(event["chunk"], end="", flush=True)
+            if stopped.is_set():
+                break
+    print("\n(stopped; nothing is left running)" if "answer" not in shared else "")
+
+
+async def answer():
+    stopped = asyncio.Event()
+    if sys.stdin.isatty():
+        asyncio.get_running_loop().add_reader(sys.stdin, stopped.set)
+    await show({"question": argument("What is a generator?")}, stopped)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, left
+
+
+def main():
+    asyncio.run(answer())
+
+
+if __name__ == "__main__":
+    run(main)

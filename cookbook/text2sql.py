@@ -1,0 +1,108 @@
+"""A question becomes SQL, the database's own error repairs it, and nothing can be changed by it.
+
+    python -m cookbook.text2sql [QUESTION]
+
+The database is real: the packages installed in this Python. The query runs on a read-only
+connection. Without a model, a rule writes the SQL; its first try guesses a column's name, so
+that you see the loop repair it from the error.
+"""
+
+import re
+import sqlite3
+import tempfile
+from importlib.metadata import distributions
+from pathlib import Path
+
+from cookbook.llm import call_llm, retry_after
+from cookbook.terminal import argument, run
+from pocketflow import Flow, Node
+
+SCHEMA = "CREATE TABLE package (name TEXT, version TEXT, files INTEGER, requirements INTEGER)"
+
+
+class Write(Node):
+    def prep(self, shared):
+        return f"Write one SQLite query. {SCHEMA}\nQuestion: {shared['question']}{shared.get('complaint', '')}"
+
+    def exec(self, prompt):
+        return re.sub(r"```\w*", "", call_llm(prompt, offline=sql_by_rule)).strip()
+
+    def post(self, shared, prompt, sql):
+        shared["sql"] = sql
+        print(sql)
+
+
+class Execute(Node):
+    def prep(self, shared):
+        return shared["database"], shared["sql"]
+
+    def exec(self, inputs):
+        file, sql = inputs
+        db = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+        try:
+            return db.execute(sql).fetchmany(10)
+        finally:
+            db.close()
+
+    def exec_fallback(self, inputs, error):
+        if isinstance(error, sqlite3.Error):
+            return error
+        raise error
+
+    def post(self, shared, inputs, rows):
+        shared["tries"] = shared.get("tries", 0) + 1
+        if isinstance(rows, sqlite3.Error):
+            print(f"   error: {rows}")
+            shared["complaint"] = f"\nThis failed with {rows}:\n{shared['sql']}"
+            return "repair" if shared["tries"] < 3 else "give up"
+        shared["rows"] = rows
+        return "show"
+
+
+class Show(Node):
+    def post(self, shared, prep_res, exec_res):
+        for row in shared["rows"]:
+            print("  ", *row)
+
+
+class GiveUp(Node):
+    def post(self, shared, prep_res, exec_res):
+        print("No query that works.")
+
+
+def sql_by_rule(prompt):
+    """Order by the column that the question is about; the first try asks for one that is not there."""
+    question = prompt.partition("Question: ")[2].lower()
+    column = "requirements" if re.search(r"need|requir|depend", question) else "files"
+    limit = next(iter(re.findall(r"\d+", question.partition("\n")[0])), "3")
+    if "no such column" not in prompt:
+        column = {"files": "size", "requirements": "dependencies"}[column]
+    return f"SELECT name, {column} FROM package ORDER BY {column} DESC, name LIMIT {limit}"
+
+
+write, execute = Write(max_retries=3, wait=retry_after), Execute()
+write >> execute
+execute - "repair" >> write
+execute - "show" >> Show()
+execute - "give up" >> GiveUp()
+flow = Flow(start=write)
+
+
+def fill(file):
+    rows = {(d.metadata["Name"], d.version, len(d.files or []), len(d.requires or [])) for d in distributions()}
+    db = sqlite3.connect(file)
+    with db:
+        db.execute(SCHEMA)
+        db.executemany("INSERT INTO package VALUES (?, ?, ?, ?)", rows)
+    db.close()
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "packages.db"
+        fill(file)
+        flow.run({"question": argument("Which 3 packages have the most files?"), "database": str(file)})
+
+
+if __name__ == "__main__":
+    run(main)

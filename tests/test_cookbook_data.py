@@ -1,0 +1,114 @@
+"""The recipes about data and speed, run as programs."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cookbook.rate_limit import RateLimit
+from tests.model_server import model_server
+from tests.test_cookbook import NEEDS, ROOT, ask, run
+
+
+def test_parallel_batch_gives_the_answers_in_order_and_what_it_measured():
+    *answers, measured = ask("parallel_batch", "sort a list", "parse JSON").splitlines()
+    assert [line.partition(":")[0] for line in answers] == ["sort a list", "parse JSON"]
+    assert re.fullmatch(r"2 answers in .* s, at once in .* s: \d+\.\d times as fast\.", measured)
+
+
+def test_parallel_batch_flow_takes_each_file_along_its_own_edge(tmp_path: Path):
+    code, prose = tmp_path / "a.py", tmp_path / "b.txt"
+    code.write_text("x = 1\n\ny = 2\n")
+    prose.write_text("to be or not to be")
+    lines = run("parallel_batch_flow", str(code), str(prose)).splitlines()
+    assert lines[:2] == ["a.py: 2 lines of code", "b.txt: 6 words"]
+
+
+def test_streaming_prints_the_answer_to_its_end():
+    answer = ask("streaming", "json.dumps")
+    assert answer.startswith("json: JSON")
+    assert "stopped" not in answer
+
+
+def test_streaming_stops_at_enter_on_a_terminal_and_leaves_nothing_running():
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI")}
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "cookbook.streaming", "object attribute lookup special method names"],
+        cwd=ROOT, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        assert select.select([process.stdout], [], [], 60)[0]
+        os.write(ours, b"\n")
+        output = process.stdout.read().decode()
+    assert process.returncode == 0
+    assert output.endswith("\n(stopped; nothing is left running)\n")
+    for end in (ours, theirs):
+        os.close(end)
+
+
+def test_a_rate_limit_gives_out_turns_at_even_distances():
+    now, slept = [100.0], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    limit = RateLimit(60, clock=lambda: now[0], sleep=sleep)
+    for _ in range(3):
+        sleep(limit.wait())
+    now[0] += 10
+    sleep(limit.wait())
+    assert slept == [0, 1, 1, 0]
+
+
+def test_rate_limit_keeps_below_what_is_allowed():
+    found = re.fullmatch(r"20 calls at (\d+) a minute, of 6000 that are allowed\.\n", run("rate_limit", "6000"))
+    assert found
+    assert int(found[1]) <= 6060  # the clock's own grain
+
+
+def test_rag_answers_from_the_files_and_names_the_passage(tmp_path: Path):
+    file = tmp_path / "bread.txt"
+    file.write_text("Flour is bought.\n\nBread bakes for an hour. It cools.\n")
+    answers = ask("rag", str(file), stdin="How long does bread bake?\nzzyzx\n")
+    assert answers == (
+        "2 passages of 1 file(s).\n"
+        "? Bread bakes for an hour. [bread.txt#2]\n"
+        "? No passage says anything about that.\n"
+        "? \n"
+    )  # fmt: skip
+
+
+def test_rag_asks_a_model_with_the_passages(tmp_path: Path):
+    pytest.importorskip("openai", reason=NEEDS)
+    file = tmp_path / "bread.txt"
+    file.write_text("Bread bakes for an hour.")
+    with model_server(lambda prompt: "An hour [bread.txt#1].") as server:
+        assert "An hour [bread.txt#1]." in run("rag", str(file), stdin="bread?\n", model=server.environment)
+    assert "Bread bakes for an hour." in server.requests[0]["messages"][0]["content"]
+
+
+def test_text2sql_repairs_its_query_from_the_error_of_the_database():
+    lines = ask("text2sql", "Which 2 packages have the most files?").splitlines()
+    assert lines[0] == "SELECT name, size FROM package ORDER BY size DESC, name LIMIT 2"
+    assert lines[1] == "   error: no such column: size"
+    assert lines[2] == "SELECT name, files FROM package ORDER BY files DESC, name LIMIT 2"
+    assert len(lines) == 5
+
+
+@pytest.mark.parametrize("sql", ["DROP TABLE package", "INSERT INTO package VALUES (1, 2, 3, 4)"])
+def test_text2sql_cannot_change_the_database(sql: str):
+    pytest.importorskip("openai", reason=NEEDS)
+    with model_server(lambda prompt: sql) as server:
+        output = run("text2sql", model=server.environment)
+    assert output.count("error: attempt to write a readonly database") == 3
+    assert output.endswith("No query that works.\n")

@@ -1,0 +1,39 @@
+"""The guides of the cookbook are true to its folder."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.test_docs import ROOT, programs
+
+COOKBOOK = ROOT / "cookbook"
+SHARED = {"llm", "search", "terminal"}  # what the recipes share is no recipe
+ROW = re.compile(r"^\| \[(\w+)\]\(\1\.py\) \| (.*) \| (\d+) \| .* \|$", re.MULTILINE)
+
+
+def test_the_table_lists_every_recipe_with_what_it_teaches_and_its_lines():
+    rows = {name: (what, int(lines)) for name, what, lines in ROW.findall((COOKBOOK / "README.md").read_text())}
+    files = {file.stem: file.read_text() for file in COOKBOOK.glob("*.py") if file.stem not in SHARED}
+    assert rows == {
+        name: ((ast.get_docstring(ast.parse(code)) or "").splitlines()[0].rstrip("."), len(code.splitlines()))
+        for name, code in files.items()
+    }
+
+
+def test_every_recipe_says_how_to_run_it():
+    for file in COOKBOOK.glob("*.py"):
+        if file.stem not in SHARED - {"search"}:
+            assert f"python -m cookbook.{file.stem}" in file.read_text()
+
+
+def test_the_program_of_the_guide_prints_what_stands_below_it(tmp_path: Path):
+    [(code, output)] = programs("cookbook/AGENTS.md")
+    program = tmp_path / "program.py"
+    program.write_text(code)
+    command = [sys.executable, "-W", "error", program]
+    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True)
+    assert done.stdout == output
