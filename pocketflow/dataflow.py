@@ -390,15 +390,8 @@ class Dataflow(AsyncParallelFlow):
     ) -> Result:
         """What `execute` does, inside of an event loop."""
         if reload:
-            for source in self.sources:
-                if isinstance(source, ModuleType):
-                    _read_again(source)
-        if reload or final_vars is not None:
-            flow = copy.copy(self)
-            flow.final_vars = self.final_vars if final_vars is None else list(final_vars)
-            flow._plan()
-        else:
-            flow = self
+            self._reload()
+        flow = self if final_vars is None else self._with(list(final_vars))
         shared = dict(inputs or {})
         for name in shared:
             if name in flow.makers:
@@ -410,6 +403,19 @@ class Dataflow(AsyncParallelFlow):
         finally:
             _begun.reset(token)
         return Result(flow.wanted, shared, begun[0])
+
+    def _reload(self) -> None:
+        for source in self.sources:
+            if isinstance(source, ModuleType):
+                _read_again(source)
+        vars(self).update(vars(self._with(self.final_vars)))  # all at once, so that a failure changes nothing
+
+    def _with(self, final_vars: list[str] | None) -> Dataflow:
+        """This dataflow, planned anew for other final values."""
+        flow = copy.copy(self)
+        flow.final_vars = final_vars
+        flow._plan()
+        return flow
 
     async def __aenter__(self) -> Dataflow:
         self.resources = _Resources(self.factories)
@@ -541,7 +547,9 @@ def _load_file(name: str, path: Path, base_dir: Path) -> ModuleType:
 
 def _read_again(module: ModuleType) -> None:
     """Run the source of a module anew, in an empty namespace, as it stands on the disk now."""
-    path = Path(str(module.__file__))
+    path = Path(str(getattr(module, "__file__", None)))
+    if path.suffix != ".py":
+        raise ImportError(f"{module.__name__} has no source to read again: its file is {path}")
     kept = {name: value for name, value in vars(module).items() if name.startswith("__")}
     before = dict(vars(module))
     vars(module).clear()

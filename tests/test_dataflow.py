@@ -521,6 +521,20 @@ async def test_branches_stream_as_they_happen():
     assert shared["spanish"] == {"translation": "ES: hello"}
 
 
+async def test_a_map_over_languages_streams_from_every_one():
+    async def process(text: str, language: str) -> AsyncIterator[dict[str, Any]]:
+        yield {"type": "status", "message": f"processing {language}"}
+        await barrier.wait()
+        yield {"type": "done", "result": f"[{language.upper()}] {text}"}
+
+    barrier = asyncio.Barrier(3)
+    shared: dict[str, Any] = {"text": "hello", "languages": ["spanish", "french", "german"]}
+    node = task(process, each={"language": "languages"})
+    events = await asyncio.wait_for(events_of(pf.AsyncFlow(node), shared), 30)
+    assert [event["item"] for event in events if event["type"] == "status"] == [0, 1, 2]
+    assert [made["result"] for made in shared["process"]] == ["[SPANISH] hello", "[FRENCH] hello", "[GERMAN] hello"]
+
+
 def test_a_pipeline_of_api_calls_that_join():
     calls = [task(lambda user_id, kind=kind: {kind: user_id}, name=kind) for kind in ("user", "orders", "preferences")]
 

@@ -102,6 +102,7 @@ def test_reload_reloads_all_loaded_modules(folder: Path, base_dir: bool):
     (folder / "hello_world.py").write_text(HELLO.replace("!", "?"))
     assert both_ways(flow)["full_greeting"] == "Hello, World!"
     assert both_ways(flow, reload=True)["full_greeting"] == "Hello, Earth?"
+    assert both_ways(flow)["full_greeting"] == "Hello, Earth?"
 
 
 def test_what_was_deleted_is_gone_after_a_reload(folder: Path):
@@ -118,6 +119,11 @@ def test_a_reload_that_fails_leaves_the_module_as_it_was(folder: Path):
     with pytest.raises(SyntaxError):
         flow.execute(reload=True)
     assert flow.execute()["full_greeting"] == "Hello, World!"
+
+
+def test_a_module_without_a_source_cannot_be_read_again():
+    with pytest.raises(ImportError, match="math has no source to read again"):
+        Dataflow(importlib.import_module("math")).execute(reload=True)
 
 
 def test_works_for_async_execution(folder: Path):
