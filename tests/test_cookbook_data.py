@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cookbook.coding_agent import inside
 from cookbook.rate_limit import RateLimit
 from tests.model_server import model_server
 from tests.test_cookbook import NEEDS, ROOT, ask, run
@@ -112,3 +113,60 @@ def test_text2sql_cannot_change_the_database(sql: str):
         output = run("text2sql", model=server.environment)
     assert output.count("error: attempt to write a readonly database") == 3
     assert output.endswith("No query that works.\n")
+
+
+def test_chat_memory_finds_what_left_its_window():
+    lines = ["My cat is called Ada.", "It rains.", "Tea is hot.", "The sun shines.", "What is my cat called?", "bye"]
+    answers = ask("chat_memory", stdin="\n".join(lines) + "\n").splitlines()
+    assert answers == ["> I take note."] * 4 + ["> You said: My cat is called Ada.", "> "]
+
+
+def test_code_generator_repairs_until_the_examples_hold():
+    lines = ask("code_generator", "f(2) == 4", "f(3) == 6").splitlines()
+    assert lines[0] == "1. return x: AssertionError: f(2) == 4"
+    assert lines[2:] == ["3. return 2 * x: passes", "", "def f(x):", "    return 2 * x"]
+
+
+def test_code_generator_gives_up_on_what_it_cannot():
+    assert ask("code_generator", "f(1) == 'no such thing'").endswith("No function that passes.\n")
+
+
+def test_code_generator_cuts_an_endless_loop():
+    pytest.importorskip("openai", reason=NEEDS)
+    code = ["def f(x):\n    while True: pass", "def f(x):\n    return x"]
+    with model_server(lambda prompt: code[1] if "more than" in prompt else code[0]) as server:
+        output = run("code_generator", "f(1) == 1", model=server.environment)
+    assert output.startswith("1. while True: pass: it ran for more than 5 seconds\n2. return x: passes\n")
+
+
+def test_coding_agent_mends_the_project_until_its_tests_pass():
+    assert ask("coding_agent") == (
+        "failing: test_mean, test_total\n"
+        "shop.py: ' - 1' -> ''\n"
+        "failing: test_mean\n"
+        "shop.py: '//' -> '/'\n"
+        "tests pass\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("way_out", ["../outside.py", "absolute", "link.py"])
+def test_coding_agent_cannot_leave_its_folder(tmp_path: Path, way_out: str):
+    outside, folder = tmp_path / "outside.py", tmp_path / "project"
+    outside.write_text("secret")
+    folder.mkdir()
+    (folder / "link.py").symlink_to(outside)
+    with pytest.raises(PermissionError, match="is outside of the project"):
+        inside(folder, str(outside) if way_out == "absolute" else way_out)
+    assert inside(folder, "own.py") == folder / "own.py"
+
+
+def test_coding_agent_refuses_what_a_model_wants_outside(tmp_path: Path):
+    pytest.importorskip("openai", reason=NEEDS)
+    outside = tmp_path / "outside.py"
+    outside.write_text("secret")
+    patch = f'{{"file": "{outside}", "old": "secret", "new": "public"}}'
+    with model_server(lambda prompt: patch) as server:
+        output = run("coding_agent", model=server.environment)
+    assert outside.read_text() == "secret"
+    assert "refused" in output
+    assert output.endswith("The tests do not pass.\n")

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.test_docs import ROOT, programs
 
 COOKBOOK = ROOT / "cookbook"
@@ -37,3 +39,18 @@ def test_the_program_of_the_guide_prints_what_stands_below_it(tmp_path: Path):
     command = [sys.executable, "-W", "error", program]
     done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True)
     assert done.stdout == output
+
+
+FRAMEWORKS = ["pocketflow", "langgraph", "burr", "hamilton", "pocketflow"]
+
+
+@pytest.mark.parametrize(("framework", "number"), [(name, number) for number, name in enumerate(FRAMEWORKS)])
+def test_every_program_of_the_page_on_moving_prints_the_same(framework: str, number: int, tmp_path: Path):
+    pytest.importorskip(framework, reason="needs the bench extra: pip install -e '.[bench]'")
+    blocks = programs("cookbook/MOVING.md")
+    assert len(blocks) == len(FRAMEWORKS)
+    program = tmp_path / "program.py"
+    program.write_text(blocks[number][0])
+    environment = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "HAMILTON_TELEMETRY_ENABLED": "false"}
+    done = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "long: 4 words\n"), done.stderr

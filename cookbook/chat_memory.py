@@ -1,0 +1,78 @@
+"""A chat that remembers more than it sends: a window of recent lines, and what it finds of the older ones.
+
+    python -m cookbook.chat_memory
+
+Only the last two exchanges go to the model in full. Older ones are put into a full text search, and
+the one that fits the new line best comes back. Tell it something, talk on, then ask for it.
+"""
+
+from cookbook.llm import call_llm, retry_after
+from cookbook.search import Index, Page, keywords
+from cookbook.terminal import run
+from pocketflow import Flow, Node
+
+WINDOW = 2  # exchanges
+
+
+class Listen(Node):
+    def post(self, shared, prep_res, exec_res):
+        shared["line"] = input("> ").strip()
+        return "talk" if shared["line"] not in ("", "bye") else "bye"
+
+
+class Recall(Node):
+    def prep(self, shared):
+        return shared["line"], shared["older"]
+
+    def exec(self, found):
+        line, older = found
+        index = Index(Page(str(number), text) for number, text in enumerate(older))
+        return [page.text for page in index.search(line, 1)]
+
+    def post(self, shared, found, memories):
+        shared["memories"] = memories
+
+
+class Answer(Node):
+    def prep(self, shared):
+        parts = ["Memories:", *shared["memories"], "Recent:", *shared["recent"], f"User: {shared['line']}"]
+        return "\n".join(parts)
+
+    def exec(self, prompt):
+        return call_llm(prompt, offline=answer_by_rule)
+
+    def post(self, shared, prompt, answer):
+        print(answer)
+        shared["recent"].append(f"User: {shared['line']} / You: {answer}")
+
+
+class Archive(Node):
+    """What leaves the window goes into the memory."""
+
+    def post(self, shared, prep_res, exec_res):
+        shared["older"] += shared["recent"][:-WINDOW]
+        shared["recent"] = shared["recent"][-WINDOW:]
+
+
+def answer_by_rule(prompt):
+    """Tell what was said before with the same words, or take note."""
+    *before, line = prompt.splitlines()
+    wanted = set(keywords(line)) - {"user"}
+    said = [part.partition("User: ")[2].partition(" / ")[0] for part in before if "User: " in part]
+    matching = [part for part in said if wanted & set(keywords(part)) and not part.endswith("?")]
+    return f"You said: {matching[0]}" if matching and line.endswith("?") else "I take note."
+
+
+listen, recall, answer, archive = Listen(), Recall(), Answer(max_retries=3, wait=retry_after), Archive()
+listen - "talk" >> recall
+recall >> answer >> archive >> listen
+listen - "bye" >> Node()
+flow = Flow(start=listen)
+
+
+def main():
+    flow.run({"recent": [], "older": [], "memories": []})
+
+
+if __name__ == "__main__":
+    run(main)

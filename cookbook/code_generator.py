@@ -1,0 +1,88 @@
+"""Code that is not believed but tested: write a function, run its tests in a process of its own, repair.
+
+    python -m cookbook.code_generator [EXAMPLE ...]     such as  "f(3) == 9" "f(5) == 25"
+
+The examples are the tests. The code runs in a subprocess with a time limit, so an endless loop is an
+error like any other. Without a model, a rule tries formulas until one survives the examples that
+came back as complaints.
+"""
+
+import re
+import subprocess
+import sys
+
+from cookbook.llm import call_llm, retry_after
+from cookbook.terminal import run
+from pocketflow import Flow, Node
+
+SECONDS = 5  # that the tests may take
+TRIES = 8
+FORMULAS = ["x", "x + 1", "2 * x", "x * x", "x ** 3", "-x", "abs(x)", "len(str(x))", "x[::-1]", "sorted(x)"]
+
+
+class Write(Node):
+    def prep(self, shared):
+        return "\n".join(["Write a Python function f(x).", *shared["complaints"]])
+
+    def exec(self, prompt):
+        return re.sub(r"```\w*\n?", "", call_llm(prompt, offline=code_by_rule)).strip()
+
+    def post(self, shared, prompt, code):
+        shared["code"] = code
+
+
+class Test(Node):
+    def prep(self, shared):
+        return shared["code"], shared["examples"]
+
+    def exec(self, work):
+        code, examples = work
+        tests = "\n".join(f"assert {example}, {example!r}" for example in examples)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-I", "-c", f"{code}\n{tests}"], capture_output=True, text=True, timeout=SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            return f"it ran for more than {SECONDS} seconds"
+        return (done.stderr.strip().splitlines() or ["it failed in silence"])[-1] if done.returncode else None
+
+    def post(self, shared, work, failure):
+        shared["tries"] += 1
+        print(f"{shared['tries']}. {shared['code'].splitlines()[-1].strip()}: {failure or 'passes'}")
+        if failure is None:
+            return "good"
+        shared["complaints"].append(f"This failed with {failure}:\n{shared['code']}")
+        return "repair" if shared["tries"] < TRIES else "give up"
+
+
+class Show(Node):
+    def post(self, shared, prep_res, exec_res):
+        print(f"\n{shared['code']}")
+
+
+class GiveUp(Node):
+    def post(self, shared, prep_res, exec_res):
+        print("No function that passes.")
+
+
+def code_by_rule(prompt):
+    """The first formula that has not failed yet."""
+    failed = set(re.findall(r"return (.*)", prompt))
+    formula = next((formula for formula in FORMULAS if formula not in failed), "x")
+    return f"def f(x):\n    return {formula}"
+
+
+write, test = Write(max_retries=3, wait=retry_after), Test()
+write >> test
+test - "repair" >> write
+test - "good" >> Show()
+test - "give up" >> GiveUp()
+flow = Flow(start=write)
+
+
+def main():
+    flow.run({"examples": sys.argv[1:] or ["f(3) == 9", "f(5) == 25"], "complaints": [], "tries": 0})
+
+
+if __name__ == "__main__":
+    run(main)
