@@ -10,6 +10,7 @@ Starts a cluster of two processes on this machine. A real one differs in one lin
 import sys
 
 from cookbook.cpu_batch import measured
+from cookbook.terminal import run
 
 try:
     from distributed import Client, LocalCluster
@@ -29,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

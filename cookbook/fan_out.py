@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from cookbook.terminal import run
 from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 from pocketflow.dataflow import task
 
@@ -63,4 +64,4 @@ read >> [Count(), task(common), Flow(start=split)] >> Report()
 flow = AsyncFlow(start=read)
 
 if __name__ == "__main__":
-    asyncio.run(flow.run_async({"file": sys.argv[1] if len(sys.argv) > 1 else None}))
+    run(lambda: asyncio.run(flow.run_async({"file": sys.argv[1] if len(sys.argv) > 1 else None})))

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from cookbook.terminal import run
 from pocketflow import BatchNode, Flow, Node
 
 
@@ -39,4 +40,4 @@ count - "empty" >> Empty()
 flow = Flow(start=count)
 
 if __name__ == "__main__":
-    flow.run({"file": sys.argv[1] if len(sys.argv) > 1 else __file__})
+    run(lambda: flow.run({"file": sys.argv[1] if len(sys.argv) > 1 else __file__}))

@@ -12,6 +12,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
+from cookbook.terminal import run
 from pocketflow.dataflow import Dataflow, task
 
 
@@ -40,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

