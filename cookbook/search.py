@@ -15,6 +15,7 @@ import re
 import sqlite3
 import sys
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator
 from pydoc_data.topics import topics
 from types import ModuleType
@@ -44,6 +45,7 @@ class Index:
 
     def __init__(self, pages: Iterable[Page]) -> None:
         self.db = sqlite3.connect(":memory:", check_same_thread=False)
+        weakref.finalize(self, self.db.close)  # Python 3.13 complains of what is only dropped
         self.db.execute("CREATE VIRTUAL TABLE pages USING fts5(name, text, tokenize='porter unicode61')")
         self.db.executemany("INSERT INTO pages VALUES (?, ?)", pages)
 
