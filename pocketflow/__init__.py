@@ -127,7 +127,7 @@ class BaseNode:
             return self._run(shared) if not _hooks() else _do("~", self, self._run, shared)
 
     def __copy__(self: N) -> N:
-        """The copy that a visit works on: that of `copy.copy`, several times faster."""
+        """The copy that a visit works on: that of `copy.copy` several times faster, without `__slots__`."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         return twin
@@ -764,7 +764,8 @@ def _check_graph(flow: Any) -> None:
     if flow._checked == (_wiring, starts):
         return
     if not starts:
-        raise ValueError(f"{_name(flow)} has no start: write {_name(flow)}(start=node)")
+        advice = "node, ..." if isinstance(flow, AsyncParallelFlow) else "start=node"
+        raise ValueError(f"{_name(flow)} has no start: write {_name(flow)}({advice})")
     flow._checked = (_wiring, starts)  # at once, as a flow may be inside of itself
     todo, seen = list(starts), set()
     try:
