@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import pocketflow as pf
 
@@ -56,3 +59,26 @@ print(shared, caught[0].filename)
     script.write_text(program)
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True, env={})
     assert done.stdout == f"{{'said': 'hello'}} {script}\n"
+
+
+COMPANIONS = sorted(path for path in CORE.parent.glob("*.py") if path.stem not in ("__init__", "__main__"))
+OVERRIDE_POINTS = {"_run", "_run_async", "_exec", "_orch", "_orch_async"}
+
+
+@pytest.mark.parametrize("path", COMPANIONS, ids=lambda path: path.stem)
+def test_a_companion_imports_the_core_and_the_standard_library_only(path: Path):
+    allowed = {"pocketflow"} | ({"pocketflow.executors"} if path.stem == "dataflow" else set())
+    assert {module for module in imported(path) if module.split(".")[0] not in sys.stdlib_module_names} <= allowed
+
+
+@pytest.mark.parametrize("path", COMPANIONS, ids=lambda path: path.stem)
+def test_a_companion_uses_no_private_name_of_the_core(path: Path):
+    classes = [value for value in vars(pf).values() if isinstance(value, type) and value.__module__ == "pocketflow"]
+    private = {name for owner in (pf, *classes) for name in vars(owner) if re.fullmatch("_[^_].*", name)}
+    tree = ast.parse(path.read_text())
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    own = {node.name for node in ast.walk(tree) if isinstance(node, definitions)}
+    imports = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not (imports & private)
+    assert not (attributes & private) - OVERRIDE_POINTS - own
