@@ -830,18 +830,22 @@ class Step:
         self.input: Any = args[0] if role == "exec" else args[1] if role == "entry" and args[1:] else None
         self.attempt, self.skipped = 0, False
         self.path: str = self._path(role)
-        self._visits, self._runs = count(), count()  # the numbers of the steps inside of this one
-        self._told, self._result = list[Hook](), None
+        self._visits = self._runs = 0  # how many steps of either kind have begun inside of this one
+        self._told: list[Hook] = []
+        self._result: Any = None
 
     def _path(self, role: str) -> str:
-        name, item = self.name.translate(_ESCAPES), "" if self.index is None else f"[{self.index}]"
-        if self.parent is None:
-            return name
+        outer = self.parent
+        if outer is None:
+            return self.name.translate(_ESCAPES)
         if role == "visit":
-            return f"{self.parent.path}/{next(self.parent._visits)}:{name}"
+            outer._visits += 1
+            return f"{outer.path}/{outer._visits - 1}:{self.name.translate(_ESCAPES)}"
         if role == "~":
-            return f"{self.parent.path}/~{next(self.parent._runs)}:{name}"
-        return f"{self.parent.path}{item}" if role == "entry" else f"{self.parent.path}/{role}{item}"
+            outer._runs += 1
+            return f"{outer.path}/~{outer._runs - 1}:{self.name.translate(_ESCAPES)}"
+        item = "" if self.index is None else f"[{self.index}]"
+        return f"{outer.path}{item}" if role == "entry" else f"{outer.path}/{role}{item}"
 
     def __repr__(self) -> str:
         return f"Step({self.path!r}, kind={self.kind!r})"
