@@ -45,6 +45,7 @@ import contextlib
 import copy
 import functools
 import inspect
+import reprlib
 import sys
 import threading
 import time
@@ -132,6 +133,7 @@ class BaseNode:
         twin.__dict__.update(self.__dict__)
         return twin
 
+    @reprlib.recursive_repr()
     def __repr__(self) -> str:
         usual = {"max_retries": 1, "wait": 0, "max_concurrency": None, "start_node": None, "branches": (), "name": ""}
         shown = (f"{key}={value!r}" for key, value in vars(self).items() if value != usual.get(key, value))
@@ -216,13 +218,14 @@ class BatchNode(Node):
         for index, item in enumerate(_iterate(self, items)):
             _now.set((self, index, 0))
             results.append(super()._exec(item))
+            del index  # none is at hand while the next is pulled, should an error ask
         return results
 
 
 class Flow(BaseNode):
     """Runs the graph that begins at `start_node`, and is itself a node of other flows."""
 
-    _checked: Any = None
+    _checked: tuple[Any, tuple[Any, ...]] = (None, ())  # what was checked: the wiring then, and the starts
 
     def __init__(self, start: Any = None) -> None:
         super().__init__()
@@ -281,6 +284,7 @@ class BatchFlow(Flow):
             _now.set((self, index, 0))
             params = _merged(self, entry)
             self._orch(shared, params) if not _hooks() else _do("entry", self, self._orch, shared, params)
+            del index  # none is at hand while the next is pulled, should an error ask
         return self.post(shared, prep_res, None)
 
 
@@ -434,8 +438,8 @@ class _AsyncBatchFlow(AsyncFlow, BatchFlow):
 class _Parallel:
     """`max_concurrency`: how many run at once at most, started in order; None means all.
 
-    A class attribute, or a keyword, which wins. Workers pull the next item when they are free,
-    so a million items need no million tasks. When one fails for good, the others are cancelled
+    A class attribute, or a keyword, which wins. With a limit, workers pull the next item when
+    they are free, so a million items need no million tasks. When one fails for good, the others are cancelled
     and awaited before its error is raised: nothing touches `shared` afterwards.
     """
 
@@ -503,6 +507,7 @@ async def _gather(node: Any, items: Any, work: Callable[[Any], Awaitable[Any]]) 
             index, item = pulled
             _now.set((node, index, 0))
             results[index] = await work(item)
+            del index  # none is at hand while the next is pulled, should an error ask
             pulled = await pull()
 
     async def worker(pulled: tuple[int, Any] | None) -> None:
@@ -527,6 +532,8 @@ async def _gather(node: Any, items: Any, work: Callable[[Any], Awaitable[Any]]) 
     except BaseException as error:
         failures.append(error)
     await _cancel(tasks)
+    if hasattr(items, "aclose"):
+        await items.aclose()
     if failures:
         raise failures[0]  # not inside `except`, where it would lose the context it has
     return [results[index] for index in range(len(results))]
@@ -578,7 +585,7 @@ def _index(node: Any) -> int | None:
 
 def _wait_before_next(node: Node, attempt: int, error: Exception, earlier: Exception | None) -> float | None:
     """Seconds to wait before the next attempt; None means: give up."""
-    if any(note.startswith(_HOOK) for note in getattr(error, "__notes__", ())):
+    if any(str(note).startswith(_HOOK) for note in getattr(error, "__notes__", ())):
         raise error
     _link(error, earlier)
     if attempt + 1 >= node.max_retries:
@@ -640,10 +647,19 @@ def _recorded(prep_res: Any) -> tuple[Any, Any]:
         return item
 
     if isinstance(prep_res, AsyncIterable):
-        return (keep(item) async for item in prep_res), seen
+        return _kept_async(prep_res, keep), seen
     if isinstance(prep_res, Iterator):
         return map(keep, prep_res), seen
     return prep_res, prep_res
+
+
+async def _kept_async(items: Any, keep: Callable[[Any], Any]) -> AsyncIterator[Any]:
+    try:
+        async for item in items:
+            yield keep(item)
+    finally:
+        if hasattr(items, "aclose"):
+            await items.aclose()
 
 
 def _merged(flow: Flow, entry: Any) -> dict[str, Any]:
@@ -704,7 +720,7 @@ def _add_notes(error: Exception) -> None:
         elif function == "_retry":
             attempts = here.get("attempt", -1) + 1
     made = f", attempts: {attempts}" if attempts else ""
-    notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith(_PLACE)]
+    notes = [note for note in getattr(error, "__notes__", ()) if not str(note).startswith(_PLACE)]
     with contextlib.suppress(AttributeError):  # an exception may be frozen
         error.__notes__ = [*notes, f"{_PLACE}{' > '.join(path)}{made}, params: {params}"]
 
@@ -717,8 +733,9 @@ def _rewired() -> None:
 def _check_settings(node: Any) -> None:
     for setting, least in (("max_retries", 1), ("wait", 0), ("max_concurrency", 1)):
         value = getattr(node, setting, least)
-        unlimited = value is None and setting == "max_concurrency"
-        if not (unlimited or callable(value) or (isinstance(value, (int, float)) and value >= least)):  # NaN is not
+        kind = (int, float) if setting == "wait" else int
+        exempt = callable(value) if setting == "wait" else value is None and setting == "max_concurrency"
+        if not exempt and not (isinstance(value, kind) and value >= least):  # NaN is not >= 0
             raise ValueError(f"{_name(node)}: {setting} must be at least {least}, not {value!r}")
 
 
@@ -761,7 +778,8 @@ def _check_graph(flow: Any) -> None:
     would else take twice its time.
     """
     starts = _starts(flow)
-    if flow._checked == (_wiring, starts):
+    wiring, before = flow._checked
+    if wiring is _wiring and [*map(id, before)] == [*map(id, starts)]:
         return
     if not starts:
         advice = "node, ..." if isinstance(flow, AsyncParallelFlow) else "start=node"
@@ -777,15 +795,21 @@ def _check_graph(flow: Any) -> None:
                 _check_kind(flow, node)
                 todo += node.successors.values()
     except BaseException:
-        flow._checked = None
+        flow._checked = (None, ())
         raise
 
 
 def _check_kind(flow: Any, node: Any) -> None:
     if not isinstance(flow, AsyncNode) and getattr(node._run, "__func__", None) is AsyncNode._run:
         raise RuntimeError(f"{_name(node)} is async, {_name(flow)} is not: make it an AsyncFlow. Use run_async.")
-    if isinstance(node, Flow) and _starts(node):
+    if isinstance(node, Flow) and (_starts(node) or not _may_set_start(node)):
         _check_graph(node)
+
+
+def _may_set_start(flow: Any) -> bool:
+    """Whether a flow has code of its own that may give it a start when it runs."""
+    methods = ("prep", "prep_async", "_run", "_run_async", "_orch", "_orch_async")
+    return any(getattr(getattr(flow, name, None), "__module__", __name__) != __name__ for name in methods)
 
 
 def _starts(flow: Any) -> tuple[Any, ...]:
@@ -947,14 +971,14 @@ class hooked:
         for hook in hooks:
             if not isinstance(hook, Hook):
                 raise TypeError(f"hooked({hook!r}): not an instance of Hook")
-        self.hooks = hooks
+        self.hooks, self.outer = hooks, list[tuple[Hook, ...]]()
 
     def __enter__(self) -> None:
-        self.outer = _hooks()
-        _HOOKS.set(self.outer + self.hooks)
+        self.outer.append(_hooks())
+        _HOOKS.set(_hooks() + self.hooks)
 
     def __exit__(self, *_: Any) -> None:
-        _HOOKS.set(self.outer)
+        _HOOKS.set(self.outer.pop())
 
 
 def emit(event: dict[str, Any]) -> None:
@@ -1003,7 +1027,8 @@ def _call(method: Callable[..., Any], *args: Any) -> Any:
 
 def _blame(error: Exception, method: Callable[..., Any]) -> None:
     """Note whose exception it is, which also keeps it from being retried."""
-    error.add_note(f"{_HOOK}{method.__qualname__}")
+    with contextlib.suppress(AttributeError):  # an exception may be frozen
+        error.add_note(f"{_HOOK}{method.__qualname__}")
 
 
 class _Stream(Hook):
@@ -1016,7 +1041,8 @@ class _Stream(Hook):
         self.news, self.room = asyncio.Event(), asyncio.Event()
         self.loop, self.thread = asyncio.get_running_loop(), threading.get_ident()
         self.starts: dict[Step, float] = {}
-        self.told: BaseException | None = None
+        self.outermost: Step | None = None
+        self.places: dict[int, tuple[Step, BaseException]] = {}  # where each error was first seen
 
     def __await__(self) -> Generator[Any, None, None]:
         while len(self.events) >= self.buffer:
@@ -1043,6 +1069,7 @@ class _Stream(Hook):
         self.news.set()
 
     def on_start(self, step: Step) -> None:
+        self.outermost = self.outermost or step
         if step.kind == "node":
             self.starts[step] = time.perf_counter()
             self.on_event(step, {"type": "node_start"})
@@ -1057,6 +1084,6 @@ class _Stream(Hook):
 
     def on_error(self, step: Step, error: BaseException) -> None:
         self.starts.pop(step, None)
-        if isinstance(error, Exception) and error is not self.told:
-            self.told = error
-            self.on_event(step, {"type": "error", "error": repr(error)})
+        place, _ = self.places.setdefault(id(error), (step, error))
+        if step is self.outermost and isinstance(error, Exception):
+            self.on_event(place, {"type": "error", "error": repr(error)})

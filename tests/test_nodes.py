@@ -110,3 +110,117 @@ def test_who_writes_the_run_of_a_node_may_write_its_phases_as_they_like():
     assert shared == {"result": "async"}
     asyncio.run(pf.AsyncFlow(Async()).run_async(shared))
     assert shared == {"result": "sync"}
+
+
+@pytest.mark.parametrize("value", [2.5, len, "2"], ids=repr)
+def test_a_limit_is_a_whole_number(value: Any):
+    with pytest.raises(ValueError, match="max_concurrency must be at least 1, not"):
+        pf.AsyncParallelBatchNode(max_concurrency=value)
+
+
+def test_an_error_between_two_items_blames_no_item(kit: SyncKit):
+    class Pulls(kit.BatchNode):
+        def prep(self, shared: Any) -> Any:
+            yield 1
+            raise ValueError("of the source")
+
+    class Post(kit.BatchFlow):
+        def prep(self, shared: Any) -> Any:
+            return [{}]
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            raise ValueError("of post")
+
+    for node in (Pulls(), Post(pf.Node())):
+        with pytest.raises(ValueError, match="of ") as caught:
+            kit.run(node)
+        assert f"at {type(node).__name__}, " in caught.value.__notes__[-1]
+
+
+def test_one_block_of_hooks_may_be_entered_again():
+    class Seen(pf.Hook):
+        def on_start(self, step: pf.Step) -> None:
+            seen.append(step.path)
+
+    seen: list[str] = []
+    block = pf.hooked(Seen())
+    with block, block:
+        pass
+    pf.Node().run({})
+    assert seen == []
+
+
+def test_a_nested_flow_that_nothing_can_give_a_start_is_refused_before_anything_runs(kit: SyncKit):
+    class First(kit.Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            pytest.fail("must not run")
+
+    first = First()
+    first >> kit.Flow()
+    if kit.name.startswith("sync"):
+        with pytest.raises(ValueError, match="has no start"):
+            kit.run(kit.Flow(first))
+    again = pf.Node()
+    again >> []
+    with pytest.raises(ValueError, match="AsyncParallelFlow has no start"):
+        asyncio.run(pf.AsyncFlow(again).run_async({}))
+
+
+async def test_an_async_generator_of_prep_is_closed_when_an_item_fails():
+    class Fails(pf.AsyncParallelBatchNode):
+        async def prep_async(self, shared: Any) -> Any:
+            async def items() -> Any:
+                try:
+                    for item in range(9):
+                        yield item
+                finally:
+                    log.append("closed")
+
+            return items()
+
+        async def exec_async(self, item: Any) -> Any:
+            raise KeyError("own error")
+
+    log: list[str] = []
+    with pytest.raises(KeyError, match="own error"):
+        await Fails(max_concurrency=2).run_async({})
+    assert log == ["closed"]
+
+
+def test_starts_are_told_apart_by_identity():
+    @dataclasses.dataclass
+    class Same(pf.Node):
+        word: str
+
+        def __post_init__(self) -> None:
+            super().__init__()
+
+    good, bad = Same("x"), Same("x")
+    flow = pf.Flow(good)
+    bad.successors["default"] = pf.AsyncNode()
+    flow.run({})
+    flow.start_node = bad
+    with pytest.raises(RuntimeError, match="AsyncNode is async"):
+        flow.run({})
+
+
+def test_the_repr_of_a_flow_that_holds_itself_ends():
+    flow = pf.Flow()
+    flow.start_node = flow
+    assert repr(flow) == "Flow(start_node=...)"
+
+
+def test_a_note_that_is_no_text_hides_nothing(kit: SyncKit):
+    class Fails(kit.Node):
+        def exec(self, prep_res: Any) -> Any:
+            error = ValueError("own error")
+            error.__notes__ = [5]  # which Python allows
+            raise error
+
+    try:
+        kit.run(Fails(max_retries=2))
+    except ValueError as error:
+        kept, error.__notes__ = error.__notes__, []  # pytest cannot print such a note
+        assert kept[0] == 5
+    else:
+        pytest.fail("the error is lost")

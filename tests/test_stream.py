@@ -266,3 +266,29 @@ async def test_a_hook_that_fails_while_it_holds_back_is_blamed_and_not_retried()
     with pytest.raises(ValueError, match="of the hook") as caught, pf.hooked(Holds()):
         await node.run_async({})
     assert "raised by the hook" in "\n".join(caught.value.__notes__)
+
+
+async def test_of_branches_that_fail_together_the_error_that_is_raised_is_told_once():
+    class Fails(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            await barrier.wait()
+            raise ValueError("together")
+
+    barrier, seen = asyncio.Barrier(3), []
+    with pytest.raises(ValueError, match="together"):  # noqa: PT012  the loop is what raises
+        async for event in pf.AsyncParallelFlow(Fails(), Fails(), Fails()).stream({}):
+            seen.append(event)
+    assert [event["node"] for event in seen if event["type"] == "error"] == ["Fails"]
+
+
+async def test_an_error_that_the_run_recovers_from_is_not_told():
+    class Inner(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            raise ValueError("inside")
+
+    class Recovers(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            with contextlib.suppress(ValueError):
+                await Inner().run_async({})
+
+    assert "error" not in [event["type"] for event in await events_of(Recovers())]
