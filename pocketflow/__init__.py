@@ -183,7 +183,7 @@ class Node(BaseNode):
     def _retry(self, prep_res: Any) -> Any:
         if self.max_retries < 1:
             _check_settings(self)
-        if _now.get()[2]:  # left by an item before this one
+        if _now.get()[2]:  # left by an item or node before this one
             self.cur_retry = 0
         attempt, earlier = 0, None
         while True:
@@ -318,7 +318,7 @@ class AsyncNode(Node):
     async def _retry(self, prep_res: Any) -> Any:
         if self.max_retries < 1:
             _check_settings(self)
-        if _now.get()[2]:  # left by an item before this one
+        if _now.get()[2]:  # left by an item or node before this one
             self.cur_retry = 0
         attempt, earlier = 0, None
         while True:
@@ -374,13 +374,13 @@ class AsyncNode(Node):
 
 
 async def _nothing() -> None:
-    """What an `exec_async` does that nobody has written."""
+    """What `exec_async` does by default; apart, as a plain def may be overridden with `yield` as well."""
 
 
 class AsyncFlow(Flow, AsyncNode):
     """A `Flow` of async and sync nodes, with `prep_async` and `post_async`."""
 
-    _run = AsyncNode._run
+    _run = AsyncNode._run  # which refuses; that of Flow would come first
 
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
         """Return the action of the flow; `exec_res` is the last action inside of it."""
@@ -408,6 +408,8 @@ class AsyncFlow(Flow, AsyncNode):
 
 
 class _AsyncBatchNode(AsyncNode, BatchNode):
+    """Both the serial and the parallel class, neither of which may be a subclass of the other."""
+
     max_concurrency: int | None = 1
 
     async def _run_async(self, shared: Any) -> Any:
@@ -421,6 +423,8 @@ class _AsyncBatchNode(AsyncNode, BatchNode):
 
 
 class _AsyncBatchFlow(AsyncFlow, BatchFlow):
+    """Both the serial and the parallel class, neither of which may be a subclass of the other."""
+
     max_concurrency: int | None = 1
 
     async def _run_async(self, shared: Any) -> Any:
@@ -800,6 +804,7 @@ def _check_graph(flow: Any) -> None:
 
 
 def _check_kind(flow: Any, node: Any) -> None:
+    # By its method and not by its class, as an async node that writes `_run` as well may be used.
     if not isinstance(flow, AsyncNode) and getattr(node._run, "__func__", None) is AsyncNode._run:
         raise RuntimeError(f"{_name(node)} is async, {_name(flow)} is not: make it an AsyncFlow. Use run_async.")
     if isinstance(node, Flow) and (_starts(node) or not _may_set_start(node)):
@@ -957,7 +962,8 @@ _ESCAPES = {ord(char): f"%{ord(char):02X}" for char in "/[]:~%"}
 _HOOKS: ContextVar[tuple[Hook, ...]] = ContextVar("hooks", default=())
 _hooks = _HOOKS.get
 _step: ContextVar[Step | None] = ContextVar("step", default=None)
-_now: ContextVar[tuple[Any, int | None, int]] = ContextVar("now", default=(None, None, 0))  # node, index, attempt
+_now: ContextVar[tuple[Any, int | None, int]] = ContextVar("now", default=(None, None, 0))
+"""What is being worked on: the node, the index of its item or entry if it has one, and the attempt."""
 
 
 class hooked:
