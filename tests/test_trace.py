@@ -1,0 +1,580 @@
+"""What a trace records, prints and saves, and what the live progress shows."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import json
+import os
+import pty
+import random
+import threading
+import tracemalloc
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pocketflow as pf
+from pocketflow.trace import Progress, Span, Trace
+
+
+class Clock:
+    """Seconds that pass when a node says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def passing(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def named(name: str, base: type = pf.Node, **phases: Callable[..., Any]) -> type[Any]:
+    """A class of nodes; each phase is written without `self`."""
+    methods = {phase: lambda self, *args, work=work: work(*args) for phase, work in phases.items()}
+    return type(name, (base,), methods)
+
+
+def failing(error: BaseException) -> Callable[..., Any]:
+    def work(*_: Any) -> Any:
+        raise error
+
+    return work
+
+
+def run_failing(flow: Any, trace: Trace, error: type[BaseException]) -> None:
+    with trace, pytest.raises(error):
+        flow.run({})
+
+
+# The text tree
+
+
+def test_the_tree_shows_durations_attempts_actions_and_items(clock: Clock):
+    failures = iter([ValueError("busy")])
+
+    def call(item: int) -> None:
+        clock.passing(item)
+        for error in failures:
+            raise error
+
+    fetch = named("Fetch", exec=lambda _: clock.passing(0.25), post=lambda *_: "found")()
+    fetch - "found" >> named("Call", pf.BatchNode, prep=lambda _: [1, 2], exec=call)(max_retries=2)
+    with Trace(clock=clock) as trace:
+        pf.Flow(fetch).run({})
+    assert str(trace) == (
+        "Flow        4.25 s\n"
+        "  Fetch   250.0 ms  -> found\n"
+        "  Call      4.00 s\n"
+        "    [0]     2.00 s  2 attempts\n"
+        "    [1]     2.00 s"
+    )
+
+
+def test_attempts_of_a_single_exec_stand_on_the_line_of_its_node(clock: Clock):
+    node = named("Call", exec=failing(ValueError("busy")), exec_fallback=lambda *_: None)(max_retries=3)
+    with Trace(clock=clock) as trace:
+        node.run({})
+    assert str(trace) == "Call       0 us  3 attempts"
+
+
+@pytest.mark.parametrize(
+    ("phase", "lines"),
+    [
+        ("prep", ["Flow       0 us  failed", "  Call     0 us  failed", "    prep   0 us  failed: ValueError('bad')"]),
+        ("exec", ["Flow       0 us  failed", "  Call     0 us  failed: ValueError('bad')"]),
+        ("post", ["Flow       0 us  failed", "  Call     0 us  failed: ValueError('bad')"]),
+    ],
+)
+def test_an_error_stands_once_where_it_arose(clock: Clock, phase: str, lines: list[str]):
+    trace = Trace(clock=clock)
+    run_failing(pf.Flow(named("Call", **{phase: failing(ValueError("bad"))})()), trace, ValueError)
+    assert [" ".join(line.split()) for line in str(trace).splitlines()] == [" ".join(line.split()) for line in lines]
+
+
+class Pause(BaseException):
+    """Such as a journal raises to wait for a person."""
+
+
+def test_what_is_no_exception_cancels_and_does_not_fail(clock: Clock):
+    trace = Trace(clock=clock)
+    run_failing(named("Ask", exec=failing(Pause("who?")))(), trace, Pause)
+    run_failing(named("Ask", exec=failing(asyncio.CancelledError()))(), trace, asyncio.CancelledError)
+    assert str(trace).splitlines() == ["Ask       0 us  cancelled: Pause('who?')", "Ask       0 us  cancelled"]
+    assert trace.metrics()["Ask"]["errors"] == 0
+
+
+class SkipAll(pf.Hook):
+    def on_start(self, step: pf.Step) -> pf.Skip:
+        return pf.Skip("kept")
+
+
+def test_what_a_hook_skips_is_shown_as_skipped_and_not_counted(clock: Clock):
+    with pf.hooked(SkipAll()), Trace(clock=clock) as trace:
+        named("Call", exec=failing(ValueError))().run({})
+    assert str(trace) == "Call       0 us  skipped, -> kept"
+    assert trace.metrics()["Call"]["count"] == 0
+
+
+def test_what_runs_is_shown_as_running(clock: Clock):
+    seen: list[str] = []
+    trace = Trace(clock=clock)
+
+    def look(_: Any) -> None:
+        clock.passing(3)
+        seen.append(str(trace))
+
+    with trace:
+        pf.Flow(named("Call", exec=look)()).run({})
+    assert seen == ["Flow       3.00 s  running\n  Call     3.00 s  running"]
+
+
+def test_of_many_siblings_the_first_twenty_are_shown(clock: Clock):
+    def only_low(item: int) -> None:
+        if item > 24:
+            raise ValueError(item)
+
+    trace = Trace(clock=clock)
+    run_failing(named("Call", pf.BatchNode, prep=lambda _: range(99), exec=only_low)(), trace, ValueError)
+    lines = str(trace).splitlines()
+    assert len(lines) == 22
+    assert lines[-1].split() == ["...", "6", "more", "1", "failed"]
+
+
+def test_a_name_cannot_steer_the_terminal(clock: Clock):
+    node = named("Call", post=lambda *_: "a\x1b[2Jb")()
+    node.name = "x\x1b]0;title\x07\nfake\u202eline"
+    with Trace(clock=clock) as trace:
+        node.run({})
+    assert str(trace) == "x\\x1b]0;title\\x07\\nfake\\u202eline       0 us  -> a\\x1b[2Jb"
+
+
+def test_a_trace_of_nothing_is_empty(tmp_path: Path):
+    assert (str(Trace()), Trace().metrics()) == ("", {})
+    Trace().save(tmp_path / "run.html")
+    assert saved(Trace(), tmp_path) == []
+
+
+# Recording
+
+
+def test_metrics_count_visits_errors_retries_and_seconds(clock: Clock):
+    durations = iter([1, 2, 6])
+
+    def call(_: Any) -> None:
+        clock.passing(next(durations))
+        if clock.now == 1:
+            raise ValueError("busy")
+
+    with Trace(clock=clock) as trace:
+        node = named("Call", exec=call)(max_retries=2)
+        node.run({})
+        node.run({})
+    run_failing(named("Call", exec=failing(ValueError()))(), trace, ValueError)
+    assert trace.metrics() == {
+        "Call": {"count": 3, "errors": 1, "retries": 1, "total": 9, "mean": 3, "longest": 6},
+    }
+
+
+def test_metrics_count_the_visits_of_a_batch_flow_and_not_its_entries(clock: Clock):
+    batch = named("Batch", pf.BatchFlow, prep=lambda _: [{"n": 1}, {"n": 2}])(named("Call")())
+    with Trace(clock=clock) as trace:
+        batch.run({})
+    assert {name: row["count"] for name, row in trace.metrics().items()} == {"Batch": 1, "Call": 2}
+
+
+def test_one_trace_takes_runs_of_several_loops_and_threads(tmp_path: Path):
+    trace, meet = Trace(), threading.Barrier(2)
+
+    def work() -> None:
+        with trace:
+            asyncio.run(pf.AsyncFlow(named("Call", exec=lambda _: meet.wait(20))()).run_async({}))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert trace.metrics()["Call"]["count"] == 2
+    events = saved(trace, tmp_path)
+    check_events(events)
+    assert lanes_of([event for event in events if event["name"] == "AsyncFlow"], "X") == {1, 2}
+
+
+async def test_tasks_may_enter_one_trace_beside_one_another_and_leave_in_any_order():
+    trace, first, second = Trace(), asyncio.Event(), asyncio.Event()
+
+    async def enter(mine: asyncio.Event, other: asyncio.Event) -> None:
+        with trace:
+            mine.set()
+            await other.wait()
+            await pf.AsyncNode().run_async({})
+
+    await asyncio.gather(enter(first, second), enter(second, first))
+    await pf.AsyncNode().run_async({})
+    assert trace.metrics()["AsyncNode"]["count"] == 2
+
+
+def test_a_trace_inside_of_itself_hears_everything_once(clock: Clock):
+    with Trace(clock=clock) as trace, trace:
+        named("Call")().run({})
+    named("Call")().run({})
+    assert str(trace) == "Call       0 us"
+
+
+def test_a_trace_keeps_nothing_of_what_ran_alive():
+    class Big:
+        def __repr__(self) -> str:
+            return "x" * 10_000
+
+    node, item = named("Call", pf.BatchNode, prep=lambda shared: shared["items"], exec=lambda item: item)(), Big()
+    kept = [weakref.ref(node), weakref.ref(item)]
+    node.post = lambda shared, *_: shared["items"][0]
+    with Trace() as trace:
+        node.run({"items": [item]})
+    del node, item
+    gc.collect()
+    assert [ref() for ref in kept] == [None, None]
+    assert len(trace.spans[0].action or "") <= 120
+
+
+def test_a_step_costs_some_hundred_bytes():
+    node = named("Call", pf.BatchNode, prep=lambda _: range(10_000), exec=lambda _: None)()
+    tracemalloc.start()
+    try:
+        with Trace() as trace:
+            node.run({})
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] / len(trace.spans) < 500
+    finally:
+        tracemalloc.stop()
+
+
+# Chrome trace events
+
+
+def saved(trace: Trace, folder: Path) -> list[dict[str, Any]]:
+    trace.save(folder / "run.json")
+    return json.loads((folder / "run.json").read_text())["traceEvents"]  # type: ignore[no-any-return]  # of any JSON
+
+
+def lanes_of(events: list[dict[str, Any]], phases: str) -> set[int]:
+    return {event["tid"] for event in events if event["ph"] in phases}
+
+
+FIELDS = {
+    "M": {"name": str, "pid": int, "tid": int, "args": dict},
+    "X": {"name": str, "cat": str, "ts": int, "dur": int, "pid": int, "tid": int, "args": dict},
+    "i": {"name": str, "cat": str, "ts": int, "s": str, "pid": int, "tid": int, "args": dict},
+}
+
+
+def check_events(events: list[dict[str, Any]]) -> None:
+    """Every event has its fields, every lane its name, and bars of one lane are inside of one another, or apart."""
+    for event in events:
+        fields = FIELDS[event["ph"]]
+        assert {key: type(event[key]) for key in fields} == fields
+    bars = [event for event in events if event["ph"] == "X"]
+    assert lanes_of(events, "M") == lanes_of(events, "Xi")
+    for lane in {event["tid"] for event in bars}:
+        check_nesting([(event["ts"], event["ts"] + event["dur"]) for event in bars if event["tid"] == lane])
+
+
+def check_nesting(bars: list[tuple[int, int]]) -> None:
+    around: list[tuple[int, int]] = []
+    for start, end in bars:
+        assert start >= 0
+        assert end >= start
+        while around and around[-1][1] <= start:
+            around.pop()
+        assert not around or end <= around[-1][1]
+        around.append((start, end))
+
+
+def test_parallel_items_stand_in_lanes_of_their_own(tmp_path: Path):
+    class Call(pf.AsyncParallelBatchNode):
+        async def prep_async(self, shared: Any) -> Any:
+            self.meet = asyncio.Barrier(3)
+            return range(6)
+
+        async def exec_async(self, item: int) -> None:
+            await self.meet.wait()
+
+    with Trace() as trace:
+        asyncio.run(Call(max_concurrency=3).run_async({}))
+    events = saved(trace, tmp_path)
+    check_events(events)
+    lanes = {event["args"]["path"]: event["tid"] for event in events if event["ph"] == "X"}
+    assert [lanes[f"Call/exec[{item}]"] for item in range(3)] == [1, 2, 3]
+    assert {lanes[f"Call/exec[{item}]"] for item in (3, 4, 5)} == {1, 2, 3}
+    assert lanes["Call"] == 1
+
+
+def test_what_runs_in_a_row_stays_in_one_lane(tmp_path: Path):
+    inner = pf.Flow(named("Call")())
+    with Trace() as trace:
+        pf.Flow(named("Ask", exec=lambda _: inner.run({}))()).run({})
+    events = saved(trace, tmp_path)
+    check_events(events)
+    assert {event["tid"] for event in events} == {1}
+
+
+def test_a_retry_is_an_instant_and_its_wait_a_bar(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("time.sleep", clock.passing)
+    node = named("Call", exec=failing(ValueError("busy")), exec_fallback=lambda *_: None)(max_retries=3, wait=2)
+    with Trace(clock=clock) as trace:
+        node.run({})
+    events = saved(trace, tmp_path)
+    check_events(events)
+    times = [(event["name"], event["ts"], event.get("dur")) for event in events if event["ph"] != "M"]
+    assert [time for time in times if "prep" not in time[0]] == [
+        ("Call", 0, 4_000_000),
+        ("Call exec", 0, 4_000_000),
+        ("retry", 0, None),
+        ("Call wait", 0, 2_000_000),
+        ("retry", 2_000_000, None),
+        ("Call wait", 2_000_000, 2_000_000),
+    ]
+
+
+def test_events_tell_the_path_the_state_the_attempts_the_action_and_the_error(tmp_path: Path, clock: Clock):
+    trace = Trace(clock=clock)
+    run_failing(named("Call", exec=failing(ValueError("bad")))(), trace, ValueError)
+    with trace:
+        named("Ask", post=lambda *_: "yes")().run({})
+    details = {event["name"]: event["args"] for event in saved(trace, tmp_path) if event["ph"] == "X"}
+    assert details["Call"] == {"path": "Call", "state": "failed", "attempts": 1, "error": "ValueError('bad')"}
+    assert details["Ask"] == {"path": "Ask", "state": "done", "attempts": 1, "action": "yes"}
+
+
+def random_spans(random: random.Random, count: int) -> list[Span]:
+    """Trees of spans that overlap in every way, on few times, so that many are equal."""
+    spans: list[Span] = []
+    for number in range(count):
+        parent = random.choice([None, *spans])
+        start = random.randint(int(parent.start) if parent else 0, 20)
+        retries = tuple((random.uniform(start, start + 9), random.choice([0, 1.5]), "busy") for _ in range(number % 2))
+        end = None if random.random() < 0.1 else start + random.choice([0, 1, 1 / 3, 5])
+        spans.append(Span(parent, "exec", "Call", f"{number}", start, end, "done", None, None, retries))
+    return sorted(spans, key=lambda span: span.start)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_bars_of_a_lane_never_overlap_whatever_ran(seed: int, tmp_path: Path):
+    trace = Trace(clock=lambda: 30.0)
+    trace.spans = random_spans(random.Random(seed), 40)
+    check_events(saved(trace, tmp_path))
+
+
+def test_another_suffix_says_what_to_write(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"save\('run.txt'\): write a name that ends in .html or .json"):
+        Trace().save("run.txt")
+
+
+def test_a_trace_can_be_saved_while_it_runs(tmp_path: Path, clock: Clock):
+    trace = Trace(clock=clock)
+    states: list[str] = []
+
+    def save(_: Any) -> None:
+        clock.passing(1)
+        trace.save(tmp_path / "run.html")
+        states.extend(event["args"]["state"] for event in saved(trace, tmp_path) if event["ph"] == "X")
+
+    with trace:
+        named("Call", exec=save)().run({})
+    assert states == ["running", "done", "running"]
+
+
+# Live progress
+
+
+class Terminal(io.StringIO):
+    """A terminal that remembers; `frames` splits what it got at every drawing."""
+
+    encoding = "utf-8"  # type: ignore[assignment]  # read-only in StringIO
+
+    def isatty(self) -> bool:
+        return True
+
+    def frames(self) -> list[str]:
+        return self.getvalue().split("\x1b[J")[:-1]
+
+
+def run_with(progress: Progress, *nodes: Any) -> None:
+    with progress:
+        for node in nodes:
+            node.run({})
+
+
+def test_elsewhere_nodes_leave_plain_lines(clock: Clock):
+    fetch = named("Fetch", exec=lambda _: clock.passing(2), post=lambda *_: "found")()
+    file = io.StringIO()
+    run_with(Progress(file, clock=clock), pf.Flow(fetch))
+    assert file.getvalue() == "Fetch: started\nFetch: done after 2.00 s -> found\n"
+
+
+def test_a_batch_says_every_tenth_how_far_it_is_and_how_long_it_will_take(clock: Clock):
+    call = named("Call", pf.BatchNode, prep=lambda _: range(40), exec=lambda _: clock.passing(0.25))()
+    file = io.StringIO()
+    run_with(Progress(file, clock=clock), call)
+    lines = file.getvalue().splitlines()
+    assert lines[:3] == [
+        "Call: started",
+        "Call: 10 %, 4/40, 1.00 s, 9.00 s left",
+        "Call: 20 %, 8/40, 2.00 s, 8.00 s left",
+    ]
+    assert lines[-2:] == ["Call: 100 %, 40/40, 10.00 s", "Call: done after 10.00 s, 40 items"]
+    assert len(lines) == 12
+
+
+def test_a_batch_of_unknown_length_counts(clock: Clock):
+    call = named("Call", pf.BatchNode, prep=lambda _: iter(range(2500)), exec=lambda _: None)()
+    file = io.StringIO()
+    run_with(Progress(file, clock=clock), call)
+    assert file.getvalue().splitlines()[1:3] == ["Call: 1,000, 0 us", "Call: 2,000, 0 us"]
+
+
+def test_entries_of_a_batch_flow_count_and_name_what_runs_in_them(clock: Clock):
+    batch = named("Batch", pf.BatchFlow, prep=lambda _: [{}, {}])(named("Call")())
+    file = io.StringIO()
+    run_with(Progress(file, clock=clock), batch)
+    assert file.getvalue().splitlines()[:5] == [
+        "Batch: started",
+        "Call [0]: started",
+        "Call [0]: done after 0 us",
+        "Batch: 50 %, 1/2, 0 us",
+        "Call [1]: started",
+    ]
+
+
+def test_failures_retries_and_cancellations_are_told(clock: Clock):
+    file = io.StringIO()
+    progress = Progress(file, clock=clock)
+    for error in (ValueError("bad"), Pause("who?")):
+        with pytest.raises(type(error)):
+            run_with(progress, named("Call", exec=failing(error))(max_retries=2))
+    assert file.getvalue().splitlines()[1::2] == [
+        "Call: failed after 0 us, 1 retry: ValueError('bad')",
+        "Call: cancelled after 0 us",
+    ]
+
+
+def test_a_terminal_shows_a_bar_that_is_drawn_in_place(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    call = named("Call", pf.BatchNode, prep=lambda _: range(4), exec=lambda _: clock.passing(1))()
+    terminal = Terminal()
+    run_with(Progress(terminal, clock=clock), call)
+    assert terminal.frames() == [
+        "\rCall 0, 0 us\x1b[K\n",
+        "\x1b[1A\rCall █████░░░░░░░░░░░░░░░ 1/4, 1.00 s, 3.00 s left\x1b[K\n",
+        "\x1b[1A\rCall ██████████░░░░░░░░░░ 2/4, 2.00 s, 2.00 s left\x1b[K\n",
+        "\x1b[1A\rCall ███████████████░░░░░ 3/4, 3.00 s, 1.00 s left\x1b[K\n",
+        "\x1b[1A\rCall ████████████████████ 4/4, 4.00 s\x1b[K\n",
+        "\x1b[1A\rCall: done after 4.00 s, 4 items\x1b[K\n",
+    ]
+
+
+def test_a_terminal_is_drawn_ten_times_a_second_at_most(clock: Clock):
+    call = named("Call", pf.BatchNode, prep=lambda _: range(10_000), exec=lambda _: clock.passing(1 / 4096))()
+    terminal = Terminal()
+    run_with(Progress(terminal, clock=clock), call)
+    assert 20 <= len(terminal.frames()) <= 27  # in 2.44 seconds; the first and the last are free
+
+
+def test_a_terminal_has_colors_unless_they_are_not_wanted(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    def shown() -> str:
+        terminal = Terminal()
+        run_with(Progress(terminal, clock=clock), named("Call")())
+        return terminal.getvalue()
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[36mCall" in shown()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[36m" not in shown()
+
+
+def test_lines_fit_into_the_terminal(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pocketflow.trace._size", lambda _: (20, 4))
+    monkeypatch.setenv("NO_COLOR", "1")
+    meet = asyncio.Barrier(9)
+
+    async def call(_: Any) -> None:
+        clock.passing(1)
+        await meet.wait()
+
+    branches = [named("長" * 30, pf.AsyncNode, exec_async=call)() for _ in range(9)]
+    terminal = Terminal()
+    with Progress(terminal, clock=clock):
+        asyncio.run(pf.AsyncFlow(pf.AsyncParallelFlow(*branches)).run_async({}))
+    live = [frame.split("\r")[1].split("\x1b[K\n")[:-1] for frame in terminal.frames()[:9]]
+    assert live[-1] == ["長" * 9, "長" * 9, "... 7 more"]
+
+
+def test_a_name_cannot_steer_the_live_lines(clock: Clock):
+    node = named("Call", post=lambda *_: "\x1b[2J")()
+    node.name = "\x1b]0;title\x07"
+    file = io.StringIO()
+    run_with(Progress(file, clock=clock), node)
+    assert file.getvalue() == "\\x1b]0;title\\x07: started\n\\x1b]0;title\\x07: done after 0 us -> \\x1b[2J\n"
+
+
+def test_a_file_that_cannot_be_written_fails_no_run():
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    ran: list[str] = []
+    run_with(Progress(Broken()), named("Call", exec=lambda _: ran.append("Call"))())
+    assert ran == ["Call"]
+
+
+def test_threads_share_a_progress():
+    file = io.StringIO()
+    progress, meet = Progress(file), threading.Barrier(4)
+    node = named("Call", pf.BatchNode, prep=lambda _: range(100), exec=lambda item: item == 50 and meet.wait(20))()
+    threads = [threading.Thread(target=run_with, args=(progress, node)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert file.getvalue().count("Call: 100 %, 100/100") == 4
+
+
+def test_stderr_gets_the_lines_and_stdout_nothing(capsys: pytest.CaptureFixture[str]):
+    run_with(Progress(), named("Call")())
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("Call: started\nCall: done after ")
+
+
+def lines_of(terminal: int) -> Iterator[str]:
+    while True:
+        yield os.read(terminal, 65536).decode()
+
+
+def test_a_real_terminal_keeps_its_clock_going_while_a_node_takes_its_time():
+    ours, theirs = pty.openpty()
+    seen = threading.Event()
+    with os.fdopen(theirs, "w") as file:
+        run = threading.Thread(target=run_with, args=(Progress(file), named("Call", exec=lambda _: seen.wait(20))()))
+        run.start()
+        drawings = ""
+        for text in lines_of(ours):
+            drawings += text
+            if drawings.count("\x1b[1A") == 3:  # the clock alone draws: nothing else happens
+                break
+        seen.set()
+        run.join()
+        assert "Call: done after" in next(lines_of(ours))
+    os.close(ours)
