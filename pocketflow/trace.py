@@ -803,11 +803,11 @@ function drawSpan(span, x, y, wide) {
 }
 
 function drawLabel(span, x, y, right) {
-  const letters = Math.floor((right - x) / theme.letter), label = title(span);
+  const letters = Math.floor((right - x) / theme.letter), whole = title(span);
+  const label = whole.length > letters && item(span) || whole;
   if (letters < 3) return;
   context.fillStyle = color(span) === theme.failed ? theme["on-failed"] : theme.ink;
-  const shown = label.length <= letters ? label : `${label.slice(0, letters - 1)}…`;
-  context.fillText(shown, x, y + ROW / 2 - 0.5);
+  context.fillText(label.length > letters ? `${label.slice(0, letters - 1)}…` : label, x, y + ROW / 2 - 0.5);
 }
 
 function drawAxis() {

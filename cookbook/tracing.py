@@ -1,0 +1,100 @@
+"""What ran when: a parallel run with a retry and a fallback, as metrics and as a page to look at.
+
+    python -m cookbook.tracing [FILE]     (default: run.html, in the folder you are in)
+
+Pages of Python's own documentation are summed up, four at once; each call pretends to take as
+long as a model would. Open FILE in a browser: zoom with the wheel, move with a drag, point at a
+bar. One page is busy on the first try, another always, which is where the fallback comes in.
+"""
+
+import asyncio
+import re
+import sys
+from collections import Counter
+from pydoc_data.topics import topics
+
+from cookbook.terminal import run
+from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode, Node
+from pocketflow.trace import Trace
+
+PAGES = ["assert", "break", "class", "del", "for", "global", "if", "import", "lambda", "pass", "try", "while"]
+
+
+async def pretend_model(text):
+    await asyncio.sleep(0.05 + min(len(text), 8000) / 40_000)
+
+
+class Collect(Node):
+    def post(self, shared, prep_res, exec_res):
+        shared["pages"] = [(name, topics[name]) for name in PAGES]
+
+
+class Summarize(AsyncParallelBatchNode):
+    max_concurrency = 4
+
+    async def prep_async(self, shared):
+        return shared["pages"]
+
+    async def exec_async(self, page):
+        name, text = page
+        await pretend_model(text)
+        if name == "lambda" or (name == "class" and self.cur_retry == 0):
+            raise TimeoutError("the model is busy")
+        return next(paragraph for paragraph in text.split("\n\n") if paragraph.endswith((".", ":")))
+
+    async def exec_fallback_async(self, page, error):
+        return f"(no summary: {error})"
+
+    async def post_async(self, shared, pages, summaries):
+        shared["summaries"] = dict(zip(PAGES, summaries, strict=True))
+
+
+class CommonWord(AsyncNode):
+    async def prep_async(self, shared):
+        return " ".join(shared["summaries"].values())
+
+    async def exec_async(self, text):
+        await pretend_model(text)
+        return Counter(re.findall(r"\w{6,}", text)).most_common(1)[0][0]
+
+    async def post_async(self, shared, text, word):
+        shared["word"] = word
+
+
+class Longest(AsyncNode):
+    async def prep_async(self, shared):
+        return shared["summaries"]
+
+    async def exec_async(self, summaries):
+        await pretend_model(" ".join(summaries.values()))
+        return max(summaries, key=lambda name: len(summaries[name]))
+
+    async def post_async(self, shared, summaries, name):
+        shared["longest"] = name
+
+
+class Report(Node):
+    def post(self, shared, prep_res, exec_res):
+        missing = [name for name, summary in shared["summaries"].items() if summary.startswith("(")]
+        print(f"{len(PAGES)} pages, without a summary: {', '.join(missing)}")
+        print(f"most common word: {shared['word']}, longest summary: {shared['longest']}")
+
+
+collect, summarize = Collect(), Summarize(max_retries=2, wait=0.1)
+collect >> summarize >> [CommonWord(), Longest()] >> Report()
+flow = AsyncFlow(start=collect)
+flow.name = "Digest"
+
+
+def main():
+    file = sys.argv[1] if len(sys.argv) > 1 else "run.html"
+    with Trace() as trace:
+        asyncio.run(flow.run_async({}))
+    for name, row in trace.metrics().items():
+        print(f"{name:<18}{row['count']} visits, {row['retries']} retries, {row['total']:.2f} s")
+    trace.save(file)
+    print(f"Open {file} in a browser.")
+
+
+if __name__ == "__main__":
+    run(main)
