@@ -68,7 +68,7 @@ class Span:
     """What a `Trace` keeps of a step: nothing of the node, the store, inputs or results.
 
     parent: the span inside of which it ran; None for the outermost.
-    kind, name, path: those of the step.
+    kind, name, path: those of the step. All texts are printable: what is not is escaped.
     start, end: seconds of the clock of the trace; `end` is None while it runs.
     state: "running", "done", "skipped" (a hook's `Skip` stood for the work), "failed", or
         "cancelled" (by whatever is no `Exception`: a cancellation, a pause, Ctrl-C).
@@ -89,7 +89,7 @@ class Span:
 
     @property
     def item(self) -> str:
-        """"[3]" for the exec of an item, an entry or a branch, else ""."""
+        """ "[3]" for the exec of an item, an entry or a branch, else ""."""
         return self.path[self.path.rindex("[") :] if self.path.endswith("]") else ""
 
     @property
@@ -97,12 +97,16 @@ class Span:
         """Whether it is a node or flow, and no part of one."""
         return self.kind in _VISITS and not self.item
 
+    def took(self, now: float) -> float:
+        """Seconds until its end, or until now."""
+        return (now if self.end is None else self.end) - self.start
+
 
 class Trace(_Block):
     """Records what ran when. Enter it as often as you like: all the runs stand in one trace.
 
     clock: returns seconds; only differences count. Whatever is printed or saved while something
-    runs shows that as running. A step takes some 300 bytes.
+    runs shows that as running. A step takes some 250 bytes.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -111,12 +115,13 @@ class Trace(_Block):
         self._open: dict[Step | None, Span] = {}
 
     def on_start(self, step: Step) -> None:
-        span = Span(self._open.get(step.parent), step.kind, step.name, step.path, self.clock())
-        self._open[step] = span
+        parent = self._open.get(step.parent)
+        self._open[step] = span = Span(parent, step.kind, _clean(step.name), _clean(step.path), self.clock())
         self.spans.append(span)
 
     def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> None:
-        self._open[step].retries += ((self.clock(), wait, _short(error)),)
+        if span := self._open.get(step):
+            span.retries += ((self.clock(), wait, _short(error)),)
 
     def on_end(self, step: Step, result: Any) -> None:
         span = self._open.pop(step)
@@ -151,9 +156,8 @@ class Trace(_Block):
 
 
 def _short(value: Any) -> str:
-    if type(value) is str:
-        return value if len(value) <= _SHORT else f"{value[: _SHORT - 3]}..."
-    return _repr.repr(value)
+    text = value if type(value) is str else _repr.repr(value)
+    return _clean(text if len(text) <= _SHORT else f"{text[: _SHORT - 3]}...")
 
 
 def _clean(text: str) -> str:
@@ -182,7 +186,7 @@ def _metrics(spans: list[Span], kinds: tuple[str, ...]) -> dict[str, dict[str, f
         if span.kind == "exec":
             row["retries"] += len(span.retries)
         elif span.end is not None and span.state != "skipped":
-            took = span.end - span.start
+            took = span.took(span.end)
             row["count"] += 1
             row["errors"] += span.state == "failed"
             row["total"] += took
@@ -207,8 +211,8 @@ def _lines(inside: dict[Span | None, list[Span]], parent: Span | None, indent: s
     """The label, duration and facts of all that ran inside of `parent`."""
     shown = [span for span in inside.get(parent, ()) if not _is_folded(span, inside)]
     for span in shown[:_SIBLINGS]:
-        took = (now if span.end is None else span.end) - span.start
-        yield indent + _label(span), _duration(took), _facts(span, inside)
+        label = span.name if span.is_visit else span.item or span.kind
+        yield indent + label, _duration(span.took(now)), _facts(span, inside)
         yield from _lines(inside, span, f"{indent}  ", now)
     if rest := shown[_SIBLINGS:]:
         failed = sum(span.state == "failed" for span in rest)
@@ -222,10 +226,6 @@ def _is_folded(span: Span, inside: dict[Span | None, list[Span]]) -> bool:
     return span.kind == "exec" or (span.kind == "prep" and not span.error)
 
 
-def _label(span: Span) -> str:
-    return _clean(span.name) if span.is_visit else span.item or span.kind
-
-
 def _facts(span: Span, inside: dict[Span | None, list[Span]]) -> str:
     children = inside.get(span, ())
     folded = [child for child in children if _is_folded(child, inside)]
@@ -233,9 +233,9 @@ def _facts(span: Span, inside: dict[Span | None, list[Span]]) -> str:
     facts = [f"{attempts} attempts"] if attempts > 1 else []
     if span.state != "done":
         told = not span.error or any(child.error == span.error for child in children if child not in folded)
-        facts.append(span.state if told else f"{span.state}: {_clean(span.error or '')}")
+        facts.append(span.state if told else f"{span.state}: {span.error}")
     if span.action:
-        facts.append(f"-> {_clean(span.action)}")
+        facts.append(f"-> {span.action}")
     return ", ".join(facts)
 
 
@@ -243,15 +243,13 @@ def _facts(span: Span, inside: dict[Span | None, list[Span]]) -> str:
 
 
 class _Bar(NamedTuple):
-    """A span, or the wait before its next attempt, as it is drawn: `depth` bars of its lane are around it."""
+    """A span, as it is drawn. Times are microseconds, whole ones, as no rounding may push a bar out of another."""
 
     span: Span
-    kind: str
-    start: float
-    end: float
+    start: int
+    time: int
     lane: int
-    depth: int
-    error: str | None
+    depth: int  # how many bars of its lane are around it
 
 
 def _bars(spans: list[Span], now: float) -> list[_Bar]:
@@ -259,38 +257,39 @@ def _bars(spans: list[Span], now: float) -> list[_Bar]:
 
     A bar goes where its parent is, if nothing is there but what is around it; else into the first free lane.
     """
-    lanes: list[list[tuple[Span | None, float]]] = []  # what is open in each, from the outermost on, with its end
+    lanes: list[list[tuple[Span, float]]] = []  # what is open in each, from the outermost on, with its end
     home: dict[Span | None, int] = {}
     busy: list[tuple[float, int]] = []  # lanes by the end of their outermost bar
     free: list[int] = []
     bars = []
-    for start, end, kind, span, error in sorted(_intervals(spans, now), key=lambda interval: interval[0]):
+    for start, end, span in (times := _times(spans, now)):
         while busy and busy[0][0] <= start:
             heappush(free, heappop(busy)[1])
-        parent = span if kind == "wait" else span.parent
-        lane = home.get(parent, -1)
-        if lane < 0 or not _has_room(lanes[lane], parent, start, end):
+        lane = home.get(span.parent, -1)
+        if lane < 0 or not _has_room(lanes[lane], span.parent, start, end):
             lane = heappop(free) if free else len(lanes)
             lanes[lane : lane + 1] = [[]]
             heappush(busy, (end, lane))
-        bars.append(_Bar(span, kind, start, end, lane, len(lanes[lane]), error))
-        if kind == "wait":
-            lanes[lane].append((None, end))
-        else:
-            home[span] = lane
-            lanes[lane].append((span, end))
+        begin, finish = (round((time - times[0][0]) * 1e6) for time in (start, end))
+        bars.append(_Bar(span, begin, finish - begin, lane, len(lanes[lane])))
+        home[span] = lane
+        lanes[lane].append((span, end))
     return bars
 
 
-def _intervals(spans: list[Span], now: float) -> Iterator[tuple[float, float, str, Span, str | None]]:
+def _times(spans: list[Span], now: float) -> list[tuple[float, float, Span]]:
+    """Start and end of every span, and of every wait for another attempt, which becomes a span as well."""
+    times = []
     for span in spans:
         end = now if span.end is None else min(span.end, now)  # it may have ended since `now`
-        yield span.start, end, span.kind, span, span.error
-        for begun, wait, error in span.retries:
-            yield begun, max(begun, min(begun + wait, end)), "wait", span, error
+        times.append((span.start, end, span))
+        for start, wait, error in span.retries:
+            waiting = Span(span, "wait", span.name, f"{span.path}/wait", start, state="done", error=error)
+            times.append((start, max(start, min(start + wait, end)), waiting))
+    return sorted(times, key=lambda time: time[0])
 
 
-def _has_room(lane: list[tuple[Span | None, float]], parent: Span | None, start: float, end: float) -> bool:
+def _has_room(lane: list[tuple[Span, float]], parent: Span | None, start: float, end: float) -> bool:
     while lane and lane[-1][0] is not parent and lane[-1][1] <= start:
         lane.pop()
     return bool(lane) and lane[-1][0] is parent and end <= lane[-1][1]
@@ -300,60 +299,44 @@ def _has_room(lane: list[tuple[Span | None, float]], parent: Span | None, start:
 
 
 def _chrome(spans: list[Span], now: float) -> str:
-    """Whole microseconds, as what is inside of something else must not stick out of it by a rounding."""
     bars = _bars(spans, now)
-    origin = bars[0].start if bars else 0.0
     events: list[dict[str, Any]] = []
-    for lane in range(max((bar.lane for bar in bars), default=-1) + 1):
-        name = f"lane {lane + 1}"
-        events.append({"name": "thread_name", "ph": "M", "pid": 1, "tid": lane + 1, "args": {"name": name}})
+    for tid in range(1, max((bar.lane for bar in bars), default=-1) + 2):
+        events.append({"name": "thread_name", "ph": "M", "pid": 1, "tid": tid, "args": {"name": f"lane {tid}"}})
     for bar in bars:
-        start, end = (round((time - origin) * 1e6) for time in (bar.start, bar.end))
-        place = {"cat": bar.kind, "ts": start, "pid": 1, "tid": bar.lane + 1}
-        if bar.kind == "wait":
-            events.append({"name": "retry", "ph": "i", "s": "t", **place, "args": {"error": bar.error}})
-        if bar.kind != "wait" or end > start:
-            events.append({"name": _title(bar), "ph": "X", "dur": end - start, **place, "args": _details(bar)})
+        span = bar.span
+        facts = {"path": span.path, "state": span.state, "action": span.action, "error": span.error}
+        known: dict[str, Any] = {key: fact for key, fact in facts.items() if fact is not None}
+        place = {"cat": span.kind, "ts": bar.start, "pid": 1, "tid": bar.lane + 1}
+        if span.kind == "wait":
+            events.append({"name": "retry", "ph": "i", "s": "t", **place, "args": known})
+        if span.kind != "wait" or bar.time:
+            name = f"{span.name}{span.item}" if span.kind in _VISITS else f"{span.name} {span.kind}"
+            known["attempts"] = len(span.retries) + 1
+            events.append({"name": name, "ph": "X", "dur": bar.time, **place, "args": known})
     return json.dumps({"displayTimeUnit": "ms", "traceEvents": events})
-
-
-def _title(bar: _Bar) -> str:
-    name = _clean(bar.span.name)
-    return f"{name}{bar.span.item}" if bar.kind in _VISITS else f"{name} {bar.kind}"
-
-
-def _details(bar: _Bar) -> dict[str, Any]:
-    span, error = bar.span, bar.error
-    if bar.kind == "wait":
-        return {"path": span.path, "error": error}
-    facts = {"path": span.path, "state": span.state, "attempts": len(span.retries) + 1, "action": span.action}
-    return {key: value for key, value in {**facts, "error": error}.items() if value is not None}
-
-
-class _Words(dict[str, int]):
-    """Each text once, with its number."""
-
-    def of(self, text: str) -> int:
-        return self.setdefault(_clean(text), len(self))
 
 
 def _page(spans: list[Span], now: float) -> str:
     """The page below with the data of the run, in columns of numbers, as 50,000 steps should load at once."""
-    bars, words, rows = _bars(spans, now), _Words(), []
-    origin = bars[0].start if bars else 0.0
-    number = {bar.span: index for index, bar in enumerate(bars) if bar.kind != "wait"}
+    words: dict[str, int] = {}
+
+    def number(word: str) -> int:
+        return words.setdefault(word, len(words))
+
+    bars = _bars(spans, now)
+    position = {bar.span: index for index, bar in enumerate(bars)}
+    rows = []
     for bar in bars:
-        span = bar.span
-        start, end = (round((time - origin) * 1e6) for time in (bar.start, bar.end))
-        parent = span if bar.kind == "wait" else span.parent
-        place = span.path[len(parent.path) if parent else 0 :]  # the rest of it stands in the parent
-        texts = (span.name, bar.kind, span.state, place, bar.error or span.action or "")
-        around = number[parent] if parent else -1
-        rows.append((start, end - start, bar.lane, bar.depth, around, len(span.retries) + 1, *map(words.of, texts)))
+        span, parent = bar.span, bar.span.parent
+        place = span.path[len(parent.path) if parent else 0 :]  # the rest of the path stands in the parent
+        texts = (span.name, span.kind, span.state, place, span.error or span.action or "")
+        numbers = (position[parent] if parent else -1, len(span.retries) + 1, *map(number, texts))
+        rows.append((bar.start, bar.time, bar.lane, bar.depth, *numbers))
     columns = ("start", "time", "lane", "depth", "parent", "attempts", "name", "kind", "state", "place", "text")
     values = zip(*rows, strict=True) if rows else [()] * len(columns)
-    nodes = [[words.of(name), *row.values()] for name, row in _metrics(spans, ("node",)).items()]
-    data = {"nodes": nodes, "words": list(words), **dict(zip(columns, values, strict=True))}
+    nodes = [[number(name), *row.values()] for name, row in _metrics(spans, ("node",)).items()]
+    data = {**dict(zip(columns, values, strict=True)), "nodes": nodes, "words": list(words)}
     return _PAGE.replace("{{DATA}}", json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
 
 
@@ -369,13 +352,8 @@ class _Line:
     is_batch: bool
     done: int = 0
     skipped: int = 0
-    total: int | None = None
+    total: int = 0  # 0: not known
     retries: int = 0
-
-    def left(self, elapsed: float) -> float | None:
-        """Seconds, by the pace of the items that took any; None if that cannot be known."""
-        worked = self.done - self.skipped
-        return elapsed / worked * (self.total - self.done) if worked and self.total else None
 
 
 class Progress(_Block):
@@ -394,15 +372,14 @@ class Progress(_Block):
         self._lines: dict[Step | None, _Line] = {}
         self._ended: list[str] = []  # what the next drawing leaves above the lines that run
         self._drawn, self._height = float("-inf"), 0
-        self._lock, self._blocks = threading.RLock(), 0
-        self._left = threading.Event()
+        self._lock, self._blocks, self._left = threading.RLock(), 0, threading.Event()
 
     def __enter__(self) -> Self:
         with self._lock:
             self._blocks += 1
             if self._blocks == 1 and self.is_terminal:
-                self._left.clear()
-                threading.Thread(target=self._tick, daemon=True).start()
+                self._left = threading.Event()
+                threading.Thread(target=self._tick, args=(self._left,), daemon=True).start()
         return super().__enter__()
 
     def __exit__(self, *_: Any) -> None:
@@ -413,9 +390,9 @@ class Progress(_Block):
                 self._left.set()
                 self._draw(at_once=True)
 
-    def _tick(self) -> None:
+    def _tick(self, left: threading.Event) -> None:
         """Keeps the clocks of the lines going while a node takes its time."""
-        while not self._left.wait(0.1):
+        while not left.wait(0.1):
             self._draw()
 
     def on_start(self, step: Step) -> None:
@@ -424,7 +401,7 @@ class Progress(_Block):
             line = _Line(_whose(step), self.clock(), is_batch)
             with self._lock:
                 self._lines[step] = line
-                self._say(f"{line.name}: started") if not self.is_terminal else self._draw()
+                self._draw() if self.is_terminal else self._write(f"{line.name}: started\n")
 
     def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> None:
         with self._lock:
@@ -436,7 +413,8 @@ class Progress(_Block):
         if step in self._lines:
             self._end(step, "skipped" if step.skipped else "done", "" if result is None else f" -> {_short(result)}")
         elif line and line.is_batch and step.kind == "prep":
-            line.total = _length(result)
+            with suppress(Exception):  # of a length that is not known, or fails
+                line.total = len(result)
         elif line and step.index is not None:
             self._advance(line, step.skipped)
 
@@ -451,24 +429,21 @@ class Progress(_Block):
             if self.is_terminal:
                 self._draw()
             elif line.total and line.done * 10 // line.total > (line.done - 1) * 10 // line.total:
-                self._say(f"{line.name}: {line.done * 100 // line.total} %, {_status(line, self.clock())}")
+                self._write(f"{line.name}: {line.done * 100 // line.total} %, {_status(line, self.clock())}\n")
             elif not line.total and line.done % 1000 == 0:
-                self._say(f"{line.name}: {_status(line, self.clock())}")
+                self._write(f"{line.name}: {_status(line, self.clock())}\n")
 
     def _end(self, step: Step, state: str, outcome: str) -> None:
         with self._lock:
             line = self._lines.pop(step)
             count = f", {line.done:,} items" if line.is_batch else ""
             took = _duration(self.clock() - line.start)
-            text = _clean(f"{line.name}: {state} after {took}{count}{_retries(line)}{outcome}")
+            text = f"{line.name}: {state} after {took}{count}{_retries(line)}{outcome}"
             if self.is_terminal:
                 self._ended.append(self._colored(text, 31) if state == "failed" else text)
                 self._draw()
             else:
-                self._say(text)
-
-    def _say(self, line: str) -> None:
-        self._write(f"{line}\n")
+                self._write(f"{text}\n")
 
     def _draw(self, *, at_once: bool = False) -> None:
         """Over what was drawn before: the lines that have ended since, then those that run."""
@@ -509,12 +484,12 @@ class Progress(_Block):
 
 
 def _status(line: _Line, now: float) -> str:
-    """Such as "3/12, 1.20 s, 3.60 s left, 1 retry"."""
-    elapsed = now - line.start
-    left = line.left(elapsed)
-    counted = (f"{line.done:,}/{line.total:,}, " if line.total else f"{line.done:,}, ") if line.is_batch else ""
-    remaining = f", {_duration(left)} left" if left else ""
-    return f"{counted}{_duration(elapsed)}{remaining}{_retries(line)}"
+    """Such as "3/12, 1.20 s, 3.60 s left, 1 retry"; what is left by the pace of the items that took any time."""
+    took, worked = now - line.start, line.done - line.skipped
+    count = f"{line.done:,}/{line.total:,}, " if line.total else f"{line.done:,}, " if line.is_batch else ""
+    remaining = took / worked * (line.total - line.done) if worked else 0
+    left = f", {_duration(remaining)} left" if remaining > 0 else ""
+    return f"{count}{_duration(took)}{left}{_retries(line)}"
 
 
 def _retries(line: _Line) -> str:
@@ -529,12 +504,6 @@ def _whose(step: Step) -> str:
             items = f"[{outer.index}]{items}"
         outer = outer.parent
     return _clean(f"{step.name} {items}".rstrip())
-
-
-def _length(prep_res: Any) -> int | None:
-    with suppress(Exception):
-        return len(prep_res)
-    return None
 
 
 def _size(file: TextIO) -> tuple[int, int]:
@@ -821,7 +790,7 @@ function drawAxis() {
     context.fillStyle = theme.line;
     context.fillRect(toX(time), 0, 1, AXIS);
     context.fillStyle = theme.soft;
-    context.fillText(`${(time / size).toFixed(digits)} ${unit}`, toX(time) + 5, AXIS / 2);
+    if (toX(time) < width - 50) context.fillText(`${(time / size).toFixed(digits)} ${unit}`, toX(time) + 5, AXIS / 2);
   }
   context.fillStyle = theme.line;
   context.fillRect(0, AXIS - 1, width, 1);

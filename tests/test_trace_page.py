@@ -125,7 +125,7 @@ def failed_run(name: str = "Call", says: str = "bad") -> Trace:
 
 
 def traced(flow: pf.AsyncFlow) -> Trace:
-    with Trace() as trace, pytest.raises(ValueError):
+    with Trace() as trace, pytest.raises(ValueError, match=""):
         asyncio.run(flow.run_async({}))
     return trace
 

@@ -1,0 +1,70 @@
+"""The recipe that traces a run, and the picture of its page, which the README shows.
+
+`python -m tests.test_cookbook_tracing` takes the picture again.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.test_cookbook import ROOT, run
+
+PICTURE = ROOT / "cookbook" / "tracing.png"
+WIDTH, HEIGHT = 1280, 700
+
+
+def test_tracing_prints_metrics_and_writes_a_page(tmp_path: Path):
+    page = tmp_path / "run.html"
+    printed = re.sub(r"\d+\.\d\d s", "N s", run("tracing", str(page)))
+    lines = printed.splitlines()
+    assert lines[0] == "12 pages, without a summary: lambda"
+    assert re.fullmatch(r"most common word: \w+, longest summary: \w+", lines[1])  # each Python documents itself anew
+    assert sorted(lines[2:-1]) == [
+        "AsyncParallelFlow 1 visits, 0 retries, N s",
+        "Collect           1 visits, 0 retries, N s",
+        "CommonWord        1 visits, 0 retries, N s",
+        "Digest            1 visits, 0 retries, N s",
+        "Longest           1 visits, 0 retries, N s",
+        "Report            1 visits, 0 retries, N s",
+        "Summarize         1 visits, 2 retries, N s",
+    ]
+    assert lines[-1] == f"Open {page} in a browser."
+    assert "TimeoutError('the model is busy')" in page.read_text(encoding="utf-8")
+
+
+def test_tracing_into_a_folder_that_is_not_there_is_one_line(tmp_path: Path):
+    page = tmp_path / "missing" / "run.html"
+    command = [sys.executable, "-m", "cookbook.tracing", str(page)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (2, f"{page}: no such file\n")
+
+
+def test_the_picture_is_small_and_as_wide_as_a_desktop():
+    picture = PICTURE.read_bytes()
+    assert len(picture) < 100_000
+    assert struct.unpack(">II", picture[16:24]) == (WIDTH, HEIGHT)
+
+
+def take_picture() -> None:
+    from playwright.sync_api import sync_playwright
+
+    from tests.test_trace_page import ARGUMENTS, CHROMIUM
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+        page = Path(folder) / "run.html"
+        run("tracing", str(page))
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        tab.goto(page.as_uri())
+        tab.mouse.move(420, 330)
+        tab.screenshot(path=PICTURE)
+        browser.close()
+
+
+if __name__ == "__main__":
+    take_picture()
