@@ -555,7 +555,9 @@ h2 { margin: 28px 0 6px; font-size: 15px; }
 p { margin: 2px 0 0; color: var(--soft); }
 .bar { display: flex; flex-wrap: wrap; gap: 6px 16px; align-items: center; margin: 14px 0 8px; color: var(--soft); }
 .bar i, td i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; }
-.bar i, td i { vertical-align: -1px; }
+.bar i { vertical-align: -1px; }
+td i { float: left; margin-top: 5px; }
+td button { display: block; overflow: hidden; }
 .bar span:last-child { margin-left: auto; display: flex; gap: 6px; }
 button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; text-align: left; }
 .bar button { min-width: 34px; padding: 2px 9px; border: 1px solid var(--line); border-radius: 6px; }
@@ -579,7 +581,7 @@ th { font-weight: 500; color: var(--soft); }
 th, td { padding: 5px 10px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; white-space: normal; overflow-wrap: anywhere; }
 tbody tr { cursor: pointer; }
-tbody tr:hover, tr.chosen { background: var(--lane); }
+tbody tr:hover, tr:has([aria-pressed=true]) { background: var(--lane); }
 .failed { color: var(--failed); }
 .striped { background: repeating-linear-gradient(135deg, var(--soft) 0 1px, transparent 1px 4px); }
 @media (max-width: 600px) {
@@ -637,21 +639,15 @@ function duration(time) {
 }
 
 // Rows: one for every depth of every lane. Spans of a row never overlap, so they are in order.
-const rows = [];
-(function () {
-  const lanes = [];
-  for (let span = 0; span < count; span++) {
-    const lane = lanes[run.lane[span]] ||= [];
-    (lane[run.depth[span]] ||= []).push(span);
-  }
-  let top = 0;
-  for (const [lane, depths] of lanes.entries()) {
-    for (const [depth, spans] of depths.entries()) rows.push({ lane, spans: spans || [], top: top + depth * ROW });
-    top += depths.length * ROW + GAP;
-  }
-})();
-const total = Math.max(LEAST, run.start.reduce((last, _, span) => Math.max(last, end(span)), 0));
-const content = (rows.length ? rows.at(-1).top + ROW : ROW) + 2 * GAP;
+const lanes = [], rows = [];
+for (let span = 0; span < count; span++) ((lanes[run.lane[span]] ||= [])[run.depth[span]] ||= []).push(span);
+let content = 0;  // pixels from the first row to below the last
+for (const [lane, depths] of lanes.entries()) {
+  for (const [depth, spans] of depths.entries()) rows.push({ lane, spans, top: content + depth * ROW });
+  content += depths.length * ROW + GAP;
+}
+content += GAP;
+const total = run.start.reduce((last, _, span) => Math.max(last, end(span)), LEAST);
 
 // Colours: a hue for each name, none of them red; flows are grey, as they only hold what is in them.
 let theme, stripes;
@@ -759,7 +755,11 @@ function drawSpan(span, x, y, wide) {
     context.strokeRect(x + 0.5, y + 0.5, Math.max(wide - inset - 1, 0.5), ROW - 3);
     context.setLineDash([]);
   } else context.fillRect(x, y, wide - inset, ROW - 2);
-  if (state === "running" && !isWait) context.fillStyle = stripes, context.fillRect(x, y, wide - inset, ROW - 2);
+  if (state === "running") {
+    context.globalAlpha *= 0.35, context.fillStyle = stripes;
+    context.fillRect(x, y, wide - inset, ROW - 2);
+    context.globalAlpha /= 0.35;
+  }
   context.fillStyle = theme.failed;
   if (isWait) context.fillRect(x, y, 2, ROW - 2);
   else if (state === "failed") context.fillRect(x, y + ROW - 5, wide - inset, 3);
@@ -901,17 +901,12 @@ find("in").onclick = keys["+"], find("out").onclick = keys["-"], find("fit").onc
 
 // The table. A row stands for all visits of a name.
 function choose(name, line) {
-  const same = chosen === name;
-  document.querySelectorAll("tr.chosen").forEach(row => row.classList.remove("chosen"));
-  chosen = same ? -1 : name;
-  line.classList.toggle("chosen", !same);
-  line.querySelector("button").setAttribute("aria-pressed", !same);
-  let longest = -1;
-  for (let span = 0; span < count && !same; span++) {
-    const isVisit = run.name[span] === name && text("kind", span) === "node";
-    if (isVisit && (longest < 0 || run.time[span] > run.time[longest])) longest = span;
+  chosen = chosen === name ? -1 : name;
+  for (const row of find("nodes").rows) {
+    row.querySelector("button").setAttribute("aria-pressed", row === line && chosen >= 0);
   }
-  select(longest);
+  const visits = [...run.start.keys()].filter(span => run.name[span] === chosen && text("kind", span) === "node");
+  select(visits.reduce((longest, span) => run.time[span] > (run.time[longest] ?? -1) ? span : longest, -1));
 }
 function addNode([name, visits, errors, retries, took, mean, longest]) {
   const line = document.createElement("tr"), button = element("button", run.words[name]);
@@ -919,28 +914,31 @@ function addNode([name, visits, errors, retries, took, mean, longest]) {
   swatch.style.background = `hsl(${hue(name)} var(--full) var(--node))`;
   button.setAttribute("aria-pressed", false);
   first.append(swatch, button);
-  line.append(first, element("td", visits.toLocaleString("en")), element("td", duration(took * 1e6)),
-    element("td", duration(mean * 1e6), "wide"), element("td", duration(longest * 1e6), "wide"),
+  const time = seconds => visits ? duration(seconds * 1e6) : "";
+  line.append(first, element("td", visits.toLocaleString("en")), element("td", time(took)),
+    element("td", time(mean), "wide"), element("td", time(longest), "wide"),
     element("td", errors || "", "failed"), element("td", retries || ""));
   line.onclick = () => choose(name, line);
   find("nodes").append(line);
 }
 
 function summary() {
-  const visits = run.kind.reduce((sum, _, span) => sum + (text("kind", span) !== "wait"), 0);
   const sum = column => run.nodes.reduce((sum, node) => sum + node[column], 0);
-  const running = run.state.some((_, span) => text("state", span) === "running");
-  const lanes = rows.length ? rows.at(-1).lane + 1 : 0;
-  const parts = [`${visits.toLocaleString("en")} steps in ${duration(count ? total : 0)}`];
-  if (lanes > 1) parts.push(`${lanes.toLocaleString("en")} lanes`);
-  if (sum(2)) parts.push(`${sum(2)} failed`);
-  if (sum(3)) parts.push(`${sum(3)} ${sum(3) === 1 ? "retry" : "retries"}`);
-  return [...parts, ...(running ? ["still running"] : [])].join(" · ");
+  const has = (column, word) => run[column].filter(number => run.words[number] === word).length;
+  const number = (many, one, more) => many ? [`${many.toLocaleString("en")} ${many === 1 ? one : more}`] : [];
+  return [
+    `${(count - has("kind", "wait")).toLocaleString("en")} steps in ${duration(count ? total : 0)}`,
+    ...number(lanes.length, "lane", "lanes"), ...number(sum(2), "failure", "failures"),
+    ...number(sum(3), "retry", "retries"), ...(has("state", "running") ? ["still running"] : []),
+  ].join(" · ");
 }
 find("title").textContent = document.title = count ? `Run of ${text("name", 0)}` : "Nothing ran";
 find("summary").textContent = summary();
 run.nodes.slice(0, 200).forEach(addNode);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readTheme(); fit(); });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  readTheme();
+  look(view.from, view.to);
+});
 new ResizeObserver(resize).observe(document.body);
 readTheme();
 resize();

@@ -92,7 +92,8 @@ def test_processes_killed_at_statements_and_at_random_lose_nothing_and_run_nothi
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    found = re.match(r"(\d+) kills .* of 8 flows: every store was right, nothing that was finished ran again\n10 races", done.stdout)
+    claim = r"(\d+) kills .* of 8 flows: every store was right, nothing that was finished ran again\n10 races"
+    found = re.match(claim, done.stdout)
     assert found
     assert int(found[1]) >= 40
 
@@ -153,7 +154,8 @@ def test_eight_processes_write_eight_runs_into_one_file(tmp_path: Path):
     for n, process in enumerate(processes):
         assert rest(process, str(n), "x").splitlines()[-1] == f"finished ['{n}', 'x']"
     with Journal(tmp_path / "runs.db") as journal:
-        assert {entry["run_id"]: entry["status"] for entry in journal.runs()} == {f"run {n}": "finished" for n in range(8)}
+        finished = [entry["run_id"] for entry in journal.runs() if entry["status"] == "finished"]
+    assert sorted(finished) == [f"run {n}" for n in range(8)]
 
 
 def test_an_interrupt_stops_the_run_which_can_be_resumed(tmp_path: Path):

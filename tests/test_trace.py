@@ -572,7 +572,7 @@ def test_a_real_terminal_keeps_its_clock_going_while_a_node_takes_its_time():
         drawings = ""
         for text in lines_of(ours):
             drawings += text
-            if drawings.count("\x1b[1A") == 3:  # the clock alone draws: nothing else happens
+            if drawings.count("\x1b[1A") >= 3:  # the clock alone draws: nothing else happens
                 break
         seen.set()
         run.join()
