@@ -1,0 +1,559 @@
+"""The command line: `python -m pocketflow run | draw | check | runs`; `--help` says it all."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import difflib
+import functools
+import importlib
+import importlib.util
+import inspect
+import io
+import json
+import logging
+import math
+import os
+import shlex
+import sys
+import traceback
+import types
+import warnings
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pocketflow import AsyncNode, BaseNode, Flow, FlowWarning
+
+PROGRAM = "python -m pocketflow" if Path(sys.argv[0]).stem == "__main__" else "pocketflow"
+FAILED, UNUSABLE, PAUSED, INTERRUPTED, CLOSED = 1, 2, 3, 130, 141
+
+DESCRIPTION = f"""\
+Run, draw and check flows.
+
+  {PROGRAM} run hello.py:flow --set name=Ada     run a flow on a store
+  {PROGRAM} draw hello.py:flow                   its graph, as a Mermaid flowchart
+  {PROGRAM} check hello.py:flow                  what would go wrong, without running it
+  {PROGRAM} runs runs.db                         the runs that a journal keeps
+
+Say `{PROGRAM} COMMAND --help` for what a command takes.
+"""
+TARGET = """\
+file.py:name or package.module:name, where the name is that of a flow, of a node, or of a function
+or class that makes one when it is called without arguments. Or names of modules, whose functions
+make a dataflow: they are looked for here first, and in ./pipelines."""
+RUN = f"""\
+Run a flow, and print its store as JSON when it is done. Of a dataflow, print its final values.
+
+Only that goes to stdout; what nodes print goes to stderr, so that the result can be piped on. A
+value that JSON does not know is printed as its repr. The action that the flow ended with, if any,
+is told on stderr.
+
+  {PROGRAM} run hello.py:flow --set name=Ada --set 'scores=[1, 2]'
+  {PROGRAM} run hello.py:make_flow --shared store.json --trace run.html
+  {PROGRAM} run chat.py:flow --set question=Why --stream
+  {PROGRAM} run hello_world --with setup --final-vars full_greeting
+
+With a journal, a run that is stopped in any way goes on where it stopped when the same command is
+given again, without --set and --shared:
+
+  {PROGRAM} run report.py:flow --set topic=tea --journal runs.db --run-id tea-1
+  {PROGRAM} run report.py:flow --journal runs.db --run-id tea-1 --answer yes
+"""
+EXITS = f"""\
+exit status:
+  0    done
+  {FAILED}    the flow failed; or check has findings
+  {UNUSABLE}    the target, the input or the journal cannot be used as asked
+  {PAUSED}    the flow waits for an answer, which the next run takes with --answer
+  {INTERRUPTED}  interrupted with Ctrl-C
+  {CLOSED}  stdout was closed by the program that reads it
+"""
+
+
+class _End(Exception):
+    """The command ends here, with an exit status, and lines for stderr."""
+
+    def __init__(self, status: int, *lines: str) -> None:
+        super().__init__(*lines)
+        self.status = status
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, by default that of `sys.argv`, and return its exit status."""
+    args = _parser().parse_args(arguments)
+    args.stdout = sys.stdout or io.StringIO()  # there is none after `>&-`
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    sys.path.insert(0, os.getcwd())
+    try:
+        with _plain_warnings(), contextlib.redirect_stdout(sys.stderr):
+            args.command(args)
+            return 0
+    except _End as end:
+        if args.traceback and end.__cause__ is not None:
+            traceback.print_exception(end.__cause__)
+        print(*end.args, sep="\n", end="\n" if end.args else "", file=sys.stderr)
+        return end.status
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+# The commands
+
+
+def _run(args: argparse.Namespace) -> None:
+    _check_options(args)
+    logging.basicConfig(level=args.log_level, format="%(levelname)s %(name)s: %(message)s")
+    flow, shared = _load(args), _read_shared(args)
+    _check_fit(flow, shared, args)
+    with _journal(args) as journal, _explained(args), _watched(args):
+        if args.answer is not None:
+            _answer(journal, args)
+        action = _execute(flow, shared, journal, args)
+    if not args.stream:
+        _write(args, _json(args, _result(flow, shared), indent=2))
+    if action is not None:
+        print(f"action: {action}", file=sys.stderr)
+
+
+def _draw(args: argparse.Namespace) -> None:
+    from pocketflow.graph import to_mermaid
+
+    _write(args, to_mermaid(_load(args)))
+
+
+def _check(args: argparse.Namespace) -> None:
+    from pocketflow.graph import check
+
+    findings = check(_load(args))
+    for finding in findings:
+        _write(args, finding)
+    if findings:
+        raise _End(FAILED)
+
+
+def _runs(args: argparse.Namespace) -> None:
+    _check_file(args.journal)
+    with _journal(args) as journal:
+        if args.run_id is None:
+            _list_runs(journal, args)
+        else:
+            _list_history(journal, args)
+
+
+def _list_runs(journal: Any, args: argparse.Namespace) -> None:
+    for run in journal.runs():
+        _write(args, f"{run['status']:8} {run['run_id']}")
+        for question in run["questions"]:
+            _write(args, f"         {question['path']} asks {_json(args, question['question'])}")
+
+
+def _list_history(journal: Any, args: argparse.Namespace) -> None:
+    for commit in journal.history(args.run_id):
+        action = "" if commit["action"] is None else f" -> {commit['action']}"
+        _write(args, f"{commit['kind']:5} {commit['path']}{action}")
+
+
+# What a run is made of
+
+
+def _execute(flow: Any, shared: dict[str, Any], journal: Any, args: argparse.Namespace) -> Any:
+    """Run the flow, and return its action."""
+    options = {"run_id": args.run_id, "takeover": args.takeover, "allow_changes": args.allow_changes}
+    if not isinstance(flow, AsyncNode):
+        return journal.run(flow, shared, **options) if journal else flow.run(shared)
+    work = functools.partial(journal.run_async, flow, **options) if journal else flow.run_async
+    return asyncio.run(_stream(work, shared, args) if args.stream else work(shared))
+
+
+class _Streamed(AsyncNode):
+    """Lends its `stream` to whatever runs a flow."""
+
+    def __init__(self, work: Callable[[Any], Awaitable[Any]]) -> None:
+        super().__init__()
+        self.work, self.action = work, None
+
+    async def run_async(self, shared: Any) -> None:
+        self.action = await self.work(shared)
+
+
+async def _stream(work: Callable[[Any], Awaitable[Any]], shared: dict[str, Any], args: argparse.Namespace) -> Any:
+    streamed = _Streamed(work)
+    events: Any = streamed.stream(shared)
+    async with contextlib.aclosing(events):
+        async for event in events:
+            _write(args, _json(args, event))
+    return streamed.action
+
+
+@contextlib.contextmanager
+def _watched(args: argparse.Namespace) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        if args.trace or args.progress:
+            from pocketflow.trace import Progress, Trace
+        if args.trace:
+            trace = Trace()
+            stack.callback(_save, trace, args.trace)
+            stack.enter_context(trace)
+        if args.progress:
+            stack.enter_context(Progress())
+        yield
+
+
+def _save(trace: Any, path: str) -> None:
+    try:
+        trace.save(path)
+    except OSError as error:
+        print(f"{path}: {error.strerror}, so there is no trace", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _journal(args: argparse.Namespace) -> Iterator[Any]:
+    """The journal, opened, with the answer in it; None without one."""
+    if args.journal is None:
+        yield None
+        return
+    from pocketflow.journal import Journal, JournalError, Paused
+
+    try:
+        with Journal(args.journal) as journal:
+            try:
+                yield journal
+            except Paused as paused:
+                raise _End(PAUSED, *_told_questions(journal, args)) from paused
+    except JournalError as error:
+        raise _End(UNUSABLE, str(error)) from error
+
+
+def _answer(journal: Any, args: argparse.Namespace) -> None:
+    if args.at is None and len(_questions(journal, args)) > 1:
+        raise _End(UNUSABLE, f"several questions wait in {args.run_id}:", *_told_questions(journal, args))
+    journal.answer(args.run_id, _value(args.answer), path=args.at)
+
+
+def _questions(journal: Any, args: argparse.Namespace) -> list[dict[str, Any]]:
+    return [question for run in journal.runs() if run["run_id"] == args.run_id for question in run["questions"]]
+
+
+def _told_questions(journal: Any, args: argparse.Namespace) -> Iterator[str]:
+    """Each question that waits, with the command that answers it."""
+    questions = _questions(journal, args)
+    for question in questions:
+        at = ["--at", question["path"]] if len(questions) > 1 else []
+        yield f"{question['path']} asks {_json(args, question['question'])}"
+        yield f"  answer with: {_command(args, *at)} --answer VALUE"
+
+
+def _command(args: argparse.Namespace, *more: str) -> str:
+    """The command that resumes the run."""
+    words = [*args.target, *(["--with", *args.with_] if args.with_ else [])]
+    words += ["--final-vars", *args.final_vars] if args.final_vars else []
+    words += [f"--{flag}" for flag in ("stream", "progress") if getattr(args, flag)]
+    words += ["--journal", args.journal, "--run-id", args.run_id, *more]
+    return f"{PROGRAM} run {shlex.join(words)}"
+
+
+@contextlib.contextmanager
+def _explained(args: argparse.Namespace) -> Iterator[None]:
+    """Tell why a flow stopped, and how to go on."""
+    resume = [f"resume with: {_command(args)}"] if args.journal else []
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise _End(INTERRUPTED, "interrupted", *resume) from error
+    except (Exception, asyncio.CancelledError) as error:
+        if isinstance(error, _End) or type(error).__module__ == "pocketflow.journal":
+            raise  # to those who know what it means
+        first, *notes = "".join(traceback.format_exception_only(error)).splitlines()
+        raise _End(FAILED, first, *(f"  {note}" for note in notes), *resume) from error
+
+
+def _result(flow: Any, shared: dict[str, Any]) -> Any:
+    """What the run was for: the store, or the final values of a dataflow."""
+    return {name: shared.get(name) for name in flow.wanted} if hasattr(flow, "wanted") else shared
+
+
+# What the user gives
+
+
+def _load(args: argparse.Namespace) -> Any:
+    """The flow or node that the targets name."""
+    try:
+        return _load_dataflow(args) if ":" not in args.target[0] else _load_flow(args)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, _End):
+            raise
+        folders = [Path.cwd(), *(Path(target).resolve().parent for target in args.target)]
+        raise _End(UNUSABLE, _blamed(error, folders)) from error
+
+
+def _load_dataflow(args: argparse.Namespace) -> Any:
+    from pocketflow.dataflow import Dataflow
+
+    sources = [*args.target, *args.with_]
+    for source in sources:
+        if ":" in source or source.endswith(".py"):
+            raise _End(UNUSABLE, f"{source}: write FILE.py:NAME for a flow; a dataflow is made of names of modules")
+    flow = Dataflow(*sources, final_vars=args.final_vars or None, base_dir=".")
+    if args.reload:
+        flow.execute(final_vars=[], reload=True)  # reads the sources again, and runs nothing
+    return flow
+
+
+def _load_flow(args: argparse.Namespace) -> Any:
+    [target, *others] = args.target
+    if others or args.with_ or args.final_vars or args.reload:
+        raise _End(UNUSABLE, f"{target} goes alone: more targets, --with, --final-vars and --reload make dataflows")
+    source, _, name = target.rpartition(":")
+    module = _module_of_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
+    value = _made(_attribute(module, name, target), target)
+    if not hasattr(value, "_run"):
+        raise _End(UNUSABLE, f"{target} is {value!r:.80}, which is neither a flow nor a node")
+    return value if isinstance(value, BaseNode) else Flow(start=value)
+
+
+def _module_of_file(path: Path) -> types.ModuleType:
+    """The module of a file, imported as if the file were run: its folder comes first where it imports from."""
+    if not path.is_file():
+        raise _End(UNUSABLE, f"{path}: no such file")
+    sys.path.insert(0, str(path.resolve().parent))
+    name = path.stem if path.stem not in sys.modules else f"{path.stem} of {path}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None  # as the name of the file ends in .py
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _attribute(module: types.ModuleType, name: str, target: str) -> Any:
+    try:
+        return functools.reduce(getattr, name.split("."), module)
+    except AttributeError:
+        there = [key for key, value in vars(module).items() if hasattr(value, "_run") and not isinstance(value, type)]
+        close = difflib.get_close_matches(name, vars(module), 1)
+        meant = f" (did you mean {close[0]!r}?)" if close else ""
+        raise _End(UNUSABLE, f"{target}: there is no {name!r}{meant}; flows and nodes there: {there}") from None
+
+
+def _made(value: Any, target: str) -> Any:
+    """What a target stands for: itself, or what it makes when it is called."""
+    if not callable(value) or (hasattr(value, "_run") and not isinstance(value, type)):
+        return value
+    try:
+        inspect.signature(value).bind()
+    except TypeError as error:
+        raise _End(UNUSABLE, f"{target} cannot be called: {error}; name a function that needs nothing") from None
+    return value()
+
+
+def _blamed(error: BaseException, folders: list[Path]) -> str:
+    """An error, with the line of the user's code where it arose; without, where none of it had begun to run."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{os.path.relpath(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename).resolve()
+        is_near = path.is_file() and any(path.is_relative_to(folder) for folder in folders)
+        if is_near and "site-packages" not in path.parts and path.parent != Path(__file__).resolve().parent:
+            return f"{os.path.relpath(path)}:{frame.lineno}: {type(error).__name__}: {' '.join(str(error).split())}"
+    return " ".join(str(error).split())
+
+
+def _read_shared(args: argparse.Namespace) -> dict[str, Any]:
+    shared = {} if args.shared is None else _read_json(args.shared)
+    if not isinstance(shared, dict):
+        raise _End(UNUSABLE, f'{args.shared}: write a JSON object, as in {{"name": "Ada"}}')
+    for setting in args.set:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise _End(UNUSABLE, f"--set {setting}: write --set key=value")
+        shared[key] = _value(text)
+    return shared
+
+
+def _read_json(name: str) -> Any:
+    try:
+        return json.loads(sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _End(UNUSABLE, f"{name}: {error.strerror}") from error
+    except ValueError as error:
+        raise _End(UNUSABLE, f"{name} holds no JSON: {error}") from error
+
+
+def _value(text: str) -> Any:
+    """A value of the command line: JSON where it reads as such, else the text."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except ValueError:
+        return text
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and the infinities, which are no JSON
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse what would be found out too late, and what would do nothing."""
+    if (args.journal is None) != (args.run_id is None):
+        raise _End(UNUSABLE, "--journal FILE and --run-id ID belong together: write both")
+    if args.journal is None and (args.answer is not None or args.takeover or args.allow_changes):
+        raise _End(UNUSABLE, "--answer, --takeover and --allow-changes need --journal FILE and --run-id ID")
+    if args.at is not None and args.answer is None:
+        raise _End(UNUSABLE, "--at PATH says which question --answer VALUE is for: write both")
+    if args.answer is not None:
+        _check_file(args.journal)
+    if args.trace and Path(args.trace).suffix.lower() not in (".html", ".json"):
+        raise _End(UNUSABLE, f"--trace {args.trace}: write a name that ends in .html or .json")
+    if args.trace and not Path(args.trace).parent.is_dir():
+        raise _End(UNUSABLE, f"--trace {args.trace}: there is no folder {Path(args.trace).parent}")
+
+
+def _check_fit(flow: Any, shared: dict[str, Any], args: argparse.Namespace) -> None:
+    """Refuse what a flow cannot do, before it runs; a run that is resumed has had its inputs."""
+    if args.stream and not isinstance(flow, AsyncNode):
+        raise _End(UNUSABLE, f"{type(flow).__name__} is not async: --stream needs an AsyncFlow, --progress does not")
+    if not hasattr(flow, "wanted") or args.journal is not None:
+        return
+    for output in (output for task in flow.tasks.values() for output in task.outputs if output in shared):
+        raise _End(UNUSABLE, f"the input {output!r} is what a task stores: rename one")
+    try:
+        asyncio.run(flow.prep_async(shared))
+    except (LookupError, ValueError) as error:
+        raise _End(UNUSABLE, str(error)) from error
+
+
+def _check_file(path: str) -> None:
+    if not Path(path).is_file():
+        raise _End(UNUSABLE, f"{path}: no such file")
+
+
+# What the user gets
+
+
+def _write(args: argparse.Namespace, text: str) -> None:
+    """A line on stdout, at once."""
+    try:
+        print(text, file=args.stdout, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), args.stdout.fileno())  # or Python tells it once more at its end
+        raise _End(
+            *[CLOSED] if isinstance(error, BrokenPipeError) else [FAILED, f"stdout: {error.strerror}"]
+        ) from error
+
+
+def _json(args: argparse.Namespace, value: Any, indent: int | None = None) -> str:
+    """A value as JSON; what JSON does not know as its repr."""
+    is_unicode = (args.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps(_plain(value), indent=indent, ensure_ascii=not is_unicode)
+
+
+def _plain(value: Any, around: tuple[int, ...] = ()) -> Any:
+    if id(value) in around:
+        return "..."
+    if isinstance(value, dict):
+        return {str(key): _plain(inner, (*around, id(value))) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner, (*around, id(value))) for inner in value]
+    is_json = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_json else repr(value)
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings of flows in one line, without a line of this file as their place."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_plainly(message: Any, category: Any, *place: Any, **more: Any) -> None:
+            if issubclass(category, FlowWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = show_plainly
+        yield
+
+
+# The words of the command line
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(UNUSABLE, f"{message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=PROGRAM, description=DESCRIPTION, epilog=EXITS)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    run = _add(commands, "run", _run, "run a flow, or go on with a run that stopped", RUN, EXITS)
+    _add_target(run)
+    _add_input(run)
+    _add_watching(run)
+    _add_journal(run)
+    _add_target(_add(commands, "draw", _draw, "print the graph of a flow as a Mermaid flowchart"))
+    _add_target(_add(commands, "check", _check, "list what would go wrong in a flow, without running it"))
+    runs = _add(commands, "runs", _runs, "list the runs of a journal, or what one run has done")
+    runs.add_argument("journal", metavar="JOURNAL", help="the file that --journal names")
+    runs.add_argument("run_id", metavar="RUN_ID", nargs="?", help="list what this run has committed, in its order")
+    return parser
+
+
+def _add(commands: Any, name: str, command: Any, what: str, description: str = "", epilog: str = "") -> Any:
+    text = description or f"{what[0].upper()}{what[1:]}."
+    parser = commands.add_parser(name, help=what, description=text, epilog=epilog)
+    parser.set_defaults(command=command)
+    parser.add_argument("--traceback", action="store_true", help="show where in the code an error arose")
+    return parser
+
+
+def _add_target(parser: Any) -> None:
+    parser.add_argument("target", metavar="TARGET", nargs="+", help=TARGET)
+    modules = parser.add_argument_group("dataflows")
+    several = {"nargs": "+", "action": "extend", "default": []}
+    modules.add_argument(
+        "--with",
+        dest="with_",
+        metavar="MODULE",
+        help="more modules; the later wins of two functions with one name",
+        **several,
+    )
+    modules.add_argument("--final-vars", metavar="NAME", help="the values that are wanted; default: all", **several)
+    modules.add_argument("--reload", action="store_true", help="read the sources again, whatever Python has cached")
+
+
+def _add_input(parser: Any) -> None:
+    group = parser.add_argument_group("the store")
+    setting = "JSON where the value reads as such, else text; wins over --shared; may be repeated"
+    group.add_argument("--shared", metavar="FILE", help="a JSON object to begin with; - for stdin")
+    group.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=setting)
+
+
+def _add_watching(parser: Any) -> None:
+    group = parser.add_argument_group("watching")
+    streamed = "print the events of an async flow as JSON lines, when they happen, in place of the result"
+    levels = ["DEBUG", "INFO", "WARNING", "ERROR"]
+    group.add_argument("--stream", action="store_true", help=streamed)
+    group.add_argument("--progress", action="store_true", help="show on stderr what runs")
+    group.add_argument("--trace", metavar="FILE", help="write what ran when: run.html to read, run.json for Perfetto")
+    group.add_argument("--log-level", choices=levels, default="WARNING", help="of the log messages on stderr")
+
+
+def _add_journal(parser: Any) -> None:
+    group = parser.add_argument_group("runs that survive")
+    group.add_argument("--journal", metavar="FILE", help="keep the run in this file, which is made if need be")
+    group.add_argument("--run-id", metavar="ID", help="a name for the run; that of a run which stopped goes on with it")
+    group.add_argument("--answer", metavar="VALUE", help="answer the question that waits, read as in --set, and go on")
+    group.add_argument("--at", metavar="PATH", help="which question is answered, where several wait")
+    group.add_argument("--takeover", action="store_true", help="take the run from another process that has it")
+    group.add_argument("--allow-changes", action="store_true", help="go on though the graph is another one now")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
