@@ -1,0 +1,173 @@
+"""Journaled steps against bare commits of the same bytes, and against LangGraph's SqliteSaver on the same work."""
+
+from __future__ import annotations
+
+import operator
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+import pocketflow as pf
+from pocketflow.journal import Journal
+from tests.benchmarks.measure import Row, compare
+
+STEPS, ROUNDS = 100, 5
+KILOBYTE = "x" * 1000
+
+
+class Count(pf.Node):
+    """Changes one small key of the store."""
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        shared["count"] += 1
+        return "again" if shared["count"] < STEPS else "enough"
+
+
+class Grow(pf.Node):
+    """Appends a kilobyte."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        shared["log"].append(KILOBYTE)
+        return "again" if len(shared["log"]) < self.steps else "enough"
+
+
+def loop(node: pf.Node) -> pf.Flow:
+    node - "again" >> node
+    node - "enough" >> pf.Node()
+    return pf.Flow(node)
+
+
+def store(size: int) -> dict[str, Any]:
+    """`size` bytes, in documents of some kilobytes."""
+    return {"count": 0, "documents": [{"id": n, "text": "x" * 4000} for n in range(size // 4000)]}
+
+
+def journaled(flow: pf.Flow, shared: dict[str, Any], path: Path) -> float:
+    """Seconds from the first commit to the end: without the beginning of the run, which keeps all of the store."""
+    begun = []
+
+    class Begun(pf.Hook):
+        def on_start(self, step: pf.Step) -> None:
+            if not begun:
+                begun.append(time.perf_counter())
+
+    with Journal(path) as journal, pf.hooked(Begun()):
+        journal.run(flow, shared, run_id="run")
+        return time.perf_counter() - begun[0]
+
+
+def bare(rows: list[Any], path: Path) -> float:
+    """Seconds to commit these rows one by one, as the journal is set up."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = normal")
+    db.execute("CREATE TABLE commits (id INTEGER PRIMARY KEY, path, kind, digest, result, changes, seal)")
+    start = time.perf_counter()
+    for row in rows:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        db.execute("COMMIT")
+    took = time.perf_counter() - start
+    db.close()
+    return took
+
+
+def in_folder(work: Callable[[Path], Any]) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        return work(Path(folder) / "runs.db")
+
+
+def rows_of(flow: pf.Flow, shared: dict[str, Any]) -> list[Any]:
+    """What a run commits after its beginning."""
+
+    def work(path: Path) -> list[Any]:
+        journaled(flow, shared, path)
+        db = sqlite3.connect(path)
+        rows = db.execute("SELECT * FROM commits ORDER BY id").fetchall()[1:]
+        db.close()
+        return rows
+
+    return in_folder(work)  # type: ignore[no-any-return]  # what the work gives
+
+
+def growth(steps: int) -> float:
+    """Bytes of the file after so many steps of a kilobyte."""
+
+    def work(path: Path) -> float:
+        journaled(loop(Grow(steps)), {"log": []}, path)
+        return float(path.stat().st_size)
+
+    return in_folder(work)  # type: ignore[no-any-return]  # what the work gives
+
+
+class State(TypedDict):
+    log: Annotated[list[str], operator.add]
+
+
+def langgraph(steps: int) -> Callable[[Path], tuple[float, float]]:
+    """Seconds and bytes of the same loop in LangGraph, every step a checkpoint."""
+    from langgraph.checkpoint.sqlite import SqliteSaver
+    from langgraph.graph import END, START, StateGraph
+
+    graph = StateGraph(State)
+    graph.add_node("grow", lambda state: {"log": [KILOBYTE]})
+    graph.add_edge(START, "grow")
+    graph.add_conditional_edges("grow", lambda state: "grow" if len(state["log"]) < steps else END)
+
+    def work(path: Path) -> tuple[float, float]:
+        with SqliteSaver.from_conn_string(str(path)) as saver:
+            app = graph.compile(checkpointer=saver)
+            start = time.perf_counter()
+            app.invoke({"log": []}, {"configurable": {"thread_id": "1"}, "recursion_limit": steps + 10})
+            took = time.perf_counter() - start
+        return took, float(path.stat().st_size)
+
+    return work
+
+
+def grown(steps: int) -> Callable[[Path], float]:
+    return lambda path: journaled(loop(Grow(steps)), {"log": []}, path)
+
+
+def rows() -> Iterator[Row]:
+    for size, called in ((10_000, "10 KB"), (1_000_000, "1 MB"), (50_000_000, "50 MB")):
+        committed = rows_of(loop(Count()), store(size))
+        yield compare(
+            f"a journaled step, {called} in the store",
+            lambda size=size: in_folder(lambda path: journaled(loop(Count()), store(size), path)),  # type: ignore[misc]
+            lambda committed=committed: in_folder(lambda path: bare(committed, path)),  # type: ignore[misc]
+            against="a bare commit of the same bytes",
+            reach="2",
+            rounds=ROUNDS,
+        )
+    for steps in (100, 400, 1600):
+        yield compare(
+            f"size of the file, {steps} steps of 1 KB",
+            lambda steps=steps: growth(steps),  # type: ignore[misc]
+            lambda steps=steps: float(steps * len(KILOBYTE)),  # type: ignore[misc]
+            against="the bytes that were appended",
+            rounds=1,
+        )
+    for steps in (100, 400):
+        theirs = langgraph(steps)
+        yield compare(
+            f"{steps} steps of 1 KB, time",
+            lambda steps=steps: in_folder(grown(steps)),  # type: ignore[misc]
+            lambda theirs=theirs: in_folder(theirs)[0],  # type: ignore[misc]
+            against="LangGraph with SqliteSaver",
+            rounds=ROUNDS,
+        )
+        yield compare(
+            f"{steps} steps of 1 KB, size of the file",
+            lambda steps=steps: growth(steps),  # type: ignore[misc]
+            lambda theirs=theirs: in_folder(theirs)[1],  # type: ignore[misc]
+            against="LangGraph with SqliteSaver",
+            rounds=1,
+        )
