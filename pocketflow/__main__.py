@@ -266,7 +266,7 @@ def _explained(args: argparse.Namespace) -> Iterator[None]:
     except KeyboardInterrupt as error:
         raise _End(INTERRUPTED, "interrupted", *resume) from error
     except (Exception, asyncio.CancelledError) as error:
-        if isinstance(error, _End) or type(error).__module__ == "pocketflow.journal":
+        if isinstance(error, _End) or (args.journal and type(error).__module__ == "pocketflow.journal"):
             raise  # to those who know what it means
         first, *notes = "".join(traceback.format_exception_only(error)).splitlines()
         raise _End(FAILED, first, *(f"  {note}" for note in notes), *resume) from error
@@ -440,9 +440,9 @@ def _write(args: argparse.Namespace, text: str) -> None:
         print(text, file=args.stdout, flush=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), args.stdout.fileno())  # or Python tells it once more at its end
-        raise _End(
-            *[CLOSED] if isinstance(error, BrokenPipeError) else [FAILED, f"stdout: {error.strerror}"]
-        ) from error
+        if isinstance(error, BrokenPipeError):
+            raise _End(CLOSED) from error
+        raise _End(FAILED, f"stdout: {error.strerror}") from error
 
 
 def _json(args: argparse.Namespace, value: Any, indent: int | None = None) -> str:

@@ -22,7 +22,7 @@ FLOWS = """
 import asyncio, sys, warnings
 from typing import Literal
 from pocketflow import *
-from pocketflow.journal import pause
+from pocketflow.journal import JournalError, pause
 
 class Greet(Node):
     def post(self, shared, prep_res, exec_res):
@@ -32,6 +32,10 @@ class Greet(Node):
 class Fail(Node):
     def exec(self, prep_res):
         raise ValueError("no such page")
+
+class Own(Node):
+    def exec(self, prep_res):
+        raise JournalError("a journal of the node's own")
 
 class Decide(Node):
     def post(self, shared, prep_res, exec_res) -> Literal["search", "answer"]:
@@ -119,7 +123,7 @@ def make_none():
 def make_wrong():
     return Flow(Greet)
 
-foreign, number = Foreign(), 5
+foreign, number, own = Foreign(), 5, Flow(Own())
 """
 PIPELINE = """
 import logging
@@ -236,6 +240,12 @@ def test_a_failing_flow_exits_1_with_the_error_and_where_it_arose(pf: Run):
     done = pf("run", "flows.py:fails", "--traceback")
     assert done.code == 1
     assert 'raise ValueError("no such page")' in done.err
+
+
+def test_a_journal_error_of_a_node_is_a_failure_like_any_other(pf: Run):
+    done = pf("run", "flows.py:own")
+    assert done.code == 1
+    assert done.err.startswith("pocketflow.journal.JournalError: a journal of the node's own\n  at Flow > Own")
 
 
 def test_events_are_streamed_as_json_lines(pf: Run):
