@@ -881,7 +881,7 @@ for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name,
 canvas.addEventListener("pointerleave", () => find("tip").hidden = true);
 canvas.addEventListener("wheel", event => {
   const step = event.deltaMode ? 16 : 1, sideways = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
-  if (!sideways && event.deltaY > 0 && view.to - view.from >= total) return;  // all is shown: let the page scroll
+  if (!sideways && event.deltaY > 0 && view.to - view.from > total * 0.999) return;  // at its end: the page scrolls
   event.preventDefault();
   if (sideways) move((event.deltaX || event.deltaY) * step, 0);
   else zoom(Math.exp(event.deltaY * step * 0.002), event.clientX - canvas.getBoundingClientRect().left);

@@ -152,6 +152,16 @@ def test_of_many_siblings_the_first_twenty_are_shown(clock: Clock):
     assert lines[-1].split() == ["...", "6", "more", "1", "failed"]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.0000125, "12 us"), (0.25, "250.0 ms"), (59.99, "59.99 s"), (60, "1 min 0 s"), (3599.7, "60 min 0 s")],
+)
+def test_durations_have_the_unit_that_suits_them(clock: Clock, seconds: float, shown: str):
+    with Trace(clock=clock) as trace:
+        named("Call", exec=lambda _: clock.passing(seconds))().run({})
+    assert str(trace).split(maxsplit=1) == ["Call", shown]
+
+
 def test_a_name_cannot_steer_the_terminal(clock: Clock):
     node = named("Call", post=lambda *_: "a\x1b[2Jb")()
     node.name = "x\x1b]0;title\x07\nfake\u202eline"
