@@ -1,0 +1,69 @@
+"""Never pay for the same prompt twice: a cache of fifteen lines, outside of the nodes, in SQLite.
+
+    python -m cookbook.llm_cache [FILE]     (default: a cache in memory; run it twice with a FILE)
+
+A hook sees every exec before it starts. Where it knows the input it answers with a `Skip`, and the
+node never notices. So one cache serves all flows of a program, sync and async, and no node says
+a word of it.
+"""
+
+import json
+import sqlite3
+import sys
+
+from cookbook.llm import call_llm
+from cookbook.search import documentation, sentences
+from cookbook.terminal import run
+from pocketflow import BatchNode, Flow, Hook, Skip, hooked
+
+QUESTIONS = ["How do I sort a list?", "How do I shuffle a list?", "How do I sort a list?"]
+
+
+class Cache(Hook):
+    """Keeps what exec returned, by the name of its node and its input; both have to be JSON."""
+
+    def __init__(self, file):
+        self.db = sqlite3.connect(file, isolation_level=None)
+        self.db.execute("CREATE TABLE IF NOT EXISTS answers (prompt PRIMARY KEY, answer)")
+
+    def on_start(self, step):
+        if step.kind == "exec":
+            for (answer,) in self.db.execute("SELECT answer FROM answers WHERE prompt = ?", (self.key(step),)):
+                return Skip(json.loads(answer))
+
+    def on_end(self, step, result):
+        if step.kind == "exec" and not step.skipped:
+            self.db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (self.key(step), json.dumps(result)))
+
+    def key(self, step):
+        return json.dumps([step.name, step.input], sort_keys=True)
+
+
+class Answer(BatchNode):
+    def prep(self, shared):
+        return shared["questions"]
+
+    def exec(self, question):
+        print(f"paid for: {question}")
+        return call_llm(question, offline=answer_by_rule)
+
+    def post(self, shared, questions, answers):
+        shared["answers"] = answers
+
+
+def answer_by_rule(question):
+    [page] = documentation().search(question, 1)
+    return f"{page.name}: {sentences(page.text)[0]}"
+
+
+def main():
+    cache, shared = Cache(sys.argv[1] if len(sys.argv) > 1 else ":memory:"), {"questions": QUESTIONS}
+    with hooked(cache):
+        Flow(start=Answer()).run(shared)
+    cache.db.close()
+    for answer in shared["answers"]:
+        print(answer)
+
+
+if __name__ == "__main__":
+    run(main)
