@@ -89,7 +89,7 @@ class Span:
 
     @property
     def item(self) -> str:
-        """ "[3]" for the exec of an item, an entry or a branch, else ""."""
+        """Such as "[3]", for the exec of an item, an entry or a branch; "" for all else."""
         return self.path[self.path.rindex("[") :] if self.path.endswith("]") else ""
 
     @property

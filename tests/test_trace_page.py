@@ -209,6 +209,34 @@ def test_the_keyboard_zooms_moves_and_shows_all(opened: Opened):
     assert opened.view() == everything
 
 
+def test_the_arrow_keys_reach_lanes_that_are_further_down(browser: Any, tmp_path: Path):
+    opened = Opened(browser, many_steps(400), tmp_path)
+    opened.page.focus("#timeline")
+    opened.page.keyboard.press("ArrowDown")
+    assert opened.page.evaluate("() => view.top") > 0
+    opened.page.keyboard.press("ArrowUp")
+    assert opened.page.evaluate("() => view.top") == 0
+    opened.page.close()
+
+
+def test_two_fingers_zoom(browser: Any, tmp_path: Path):
+    opened = Opened(browser, failed_run(), tmp_path, has_touch=True)
+    touch = opened.page.context.new_cdp_session(opened.page)
+    everything = opened.view()
+
+    def fingers(kind: str, *places: int) -> None:
+        points = [{"x": x, "y": 200, "id": number} for number, x in enumerate(places)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", 500, 700)
+    fingers("touchMove", 400, 800)
+    fingers("touchEnd")
+    begin, end = opened.view()
+    assert end - begin == pytest.approx((everything[1] - everything[0]) / 2)
+    assert opened.troubles == []
+    opened.page.close()
+
+
 def test_the_buttons_zoom_for_those_without_a_wheel(opened: Opened):
     everything = opened.view()
     opened.page.get_by_role("button", name="Zoom in").click()
@@ -222,6 +250,11 @@ def test_a_failure_is_red_and_a_success_is_not(opened: Opened):
     assert red > 2 * max(green, blue)
     red, green, blue = opened.color_of("exec[2]")
     assert red < 2 * max(green, blue)
+
+
+def test_no_name_has_the_color_of_a_failure(opened: Opened):
+    hues = opened.page.evaluate("() => Array.from({ length: 1000 }, (_, name) => hue(1e6 + name))")
+    assert 45 <= min(hues) < max(hues) <= 325
 
 
 def test_a_row_of_the_table_brings_out_its_node(opened: Opened):
