@@ -730,7 +730,8 @@ function drawRow({ lane, spans }, y) {
   for (let at = firstAfter(spans, view.from); at < spans.length && run.start[spans[at]] <= view.to; at++) {
     const span = spans[at], x = toX(run.start[span]), wide = run.time[span] * scale();
     if (wide < 1 && x < drawn + 1 && text("state", span) !== "failed" && span !== selected) continue;
-    drawSpan(span, Math.max(x, -9), y, Math.max(1, Math.min(x + wide, width + 9) - Math.max(x, -9)));
+    const left = Math.max(-9, wide < 1 ? Math.floor(x) : x);
+    drawSpan(span, left, y, Math.max(1, Math.min(x + wide, width + 9) - left));
     drawn = Math.floor(x);
   }
 }

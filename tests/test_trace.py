@@ -340,6 +340,68 @@ def test_what_runs_in_a_row_stays_in_one_lane(tmp_path: Path):
     assert {event["tid"] for event in events} == {1}
 
 
+def lanes_and_depths(trace: Trace, folder: Path) -> dict[str, tuple[int, int]]:
+    """By path, as the page has them."""
+    trace.save(folder / "run.html")
+    data = json.loads((folder / "run.html").read_text().split('id="run">')[1].split("</script>")[0])
+    paths: list[str] = []
+    for parent, place in zip(data["parent"], data["place"], strict=True):
+        paths.append((paths[parent] if parent >= 0 else "") + data["words"][place])
+    return dict(zip(paths, zip(data["lane"], data["depth"], strict=True), strict=True))
+
+
+def test_what_takes_no_time_is_still_inside_of_its_parent(tmp_path: Path, clock: Clock):
+    with Trace(clock=clock) as trace:
+        pf.Flow(named("Call")()).run({})
+    places = lanes_and_depths(trace, tmp_path)
+    assert [places[path] for path in ("Flow", "Flow/0:Call", "Flow/0:Call/exec")] == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_a_lane_is_free_again_the_moment_it_is_left(tmp_path: Path):
+    trace = Trace(clock=lambda: 3.0)
+    flow = Span(None, "flow", "Flow", "Flow", 0.0, 3.0, "done")
+    times = [(0.0, 1.0), (0.0, 1.0), (1.0, 2.0), (1.0, 2.0)]
+    trace.spans = [flow, *(Span(flow, "flow", "Flow", f"Flow[{n}]", *time, "done") for n, time in enumerate(times))]
+    assert [lane for lane, _ in lanes_and_depths(trace, tmp_path).values()] == [0, 0, 1, 0, 1]
+
+
+def test_what_ends_while_the_trace_is_written_counts_as_ended_now(tmp_path: Path):
+    trace = Trace(clock=lambda: 2.0)
+    flow = Span(None, "flow", "Flow", "Flow", 0.0)
+    trace.spans = [flow, Span(flow, "node", "Call", "Flow/0:Call", 0.0, 2.5, "done", None, None, ((2.2, 1.0, "busy"),))]
+    events = saved(trace, tmp_path)
+    check_events(events)
+    assert [event["dur"] for event in events if event["ph"] == "X"] == [2_000_000, 2_000_000]
+
+
+def test_a_wait_that_is_cut_short_ends_with_its_exec(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(_: float) -> None:
+        clock.passing(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupted)
+    trace = Trace(clock=clock)
+    run_failing(named("Call", exec=failing(ValueError("busy")))(max_retries=2, wait=100), trace, KeyboardInterrupt)
+    events = saved(trace, tmp_path)
+    check_events(events)
+    assert [event["dur"] for event in events if event["name"] == "Call wait"] == [1_000_000]
+
+
+def test_a_trace_that_begins_inside_of_an_exec_does_not_disturb_its_retries():
+    trace = Trace()
+
+    def call(_: Any) -> None:
+        if not trace.spans:
+            trace.__enter__()
+            trace.spans.append(Span(None, "node", "Call", "Call", 0.0))
+            raise ValueError("busy")
+
+    try:
+        named("Call", exec=call)(max_retries=2).run({})
+    finally:
+        trace.__exit__()
+
+
 def test_a_retry_is_an_instant_and_its_wait_a_bar(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("time.sleep", clock.passing)
     node = named("Call", exec=failing(ValueError("busy")), exec_fallback=lambda *_: None)(max_retries=3, wait=2)
@@ -453,6 +515,26 @@ def test_a_batch_of_unknown_length_counts(clock: Clock):
     file = io.StringIO()
     run_with(Progress(file, clock=clock), call)
     assert file.getvalue().splitlines()[1:3] == ["Call: 1,000, 0 us", "Call: 2,000, 0 us"]
+
+
+class SkipLow(pf.Hook):
+    def on_start(self, step: pf.Step) -> pf.Skip | None:
+        return pf.Skip() if step.index is not None and step.index < 10 else None
+
+
+def test_skipped_items_do_not_count_for_the_pace(clock: Clock):
+    call = named("Call", pf.BatchNode, prep=lambda _: range(20), exec=lambda _: clock.passing(1))()
+    file = io.StringIO()
+    with pf.hooked(SkipLow()):
+        run_with(Progress(file, clock=clock), call)
+    assert "Call: 60 %, 12/20, 2.00 s, 8.00 s left" in file.getvalue().splitlines()
+
+
+def test_a_dumb_terminal_gets_plain_lines(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TERM", "dumb")
+    terminal = Terminal()
+    run_with(Progress(terminal, clock=clock), named("Call")())
+    assert terminal.getvalue() == "Call: started\nCall: done after 0 us\n"
 
 
 def test_entries_of_a_batch_flow_count_and_name_what_runs_in_them(clock: Clock):

@@ -292,6 +292,15 @@ def test_fifty_thousand_steps_load_and_zoom(browser: Any, tmp_path: Path):
     opened.page.close()
 
 
+def test_a_failure_is_seen_among_bars_that_share_its_pixel(browser: Any, tmp_path: Path):
+    trace = many_steps(50_000)
+    trace.spans[1 + 2 * 40].state = "failed"  # the third of its lane
+    opened = Opened(browser, trace, tmp_path, viewport={"width": 390, "height": 800})
+    red, green, blue = opened.color("() => [Math.floor(toX(2000)), AXIS + GAP + rows[1].top + 3]")
+    assert red > 2 * max(green, blue)
+    opened.page.close()
+
+
 def test_only_so_many_bars_are_drawn_as_there_are_pixels(browser: Any, tmp_path: Path):
     opened = Opened(browser, many_steps(50_000), tmp_path)
     drawn = opened.page.evaluate(
