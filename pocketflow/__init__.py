@@ -52,7 +52,7 @@ import time
 import traceback
 import warnings
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextvars import ContextVar
 from itertools import count
 from types import CoroutineType
@@ -347,7 +347,7 @@ class AsyncNode(Node):
     def _run(self, shared: Any) -> Any:
         raise RuntimeError(f"{_name(self)} is async. Use run_async.")
 
-    async def stream(self, shared: Any, *, buffer: int = 64) -> AsyncIterator[dict[str, Any]]:
+    async def stream(self, shared: Any, *, buffer: int = 64) -> AsyncGenerator[dict[str, Any], None]:
         """Run, and give every event as it happens: a dict with "type", "node", "path" and, in a batch, "item".
 
         Beside the events emitted inside there are node_start, node_end (with "action" and

@@ -50,5 +50,18 @@ def test_a_program_of_the_readme_runs_and_prints_what_stands_below_it(code: str,
         assert done.stdout == output
 
 
+def test_the_commands_of_the_readme_print_what_stands_below_them(tmp_path: Path):
+    """A block that begins with `# NAME.py` is that file, and the commands after it are typed beside it."""
+    blocks = BLOCK.findall((ROOT / "README.md").read_text())
+    start = next(at for at, (_, code) in enumerate(blocks) if code.startswith("# greet.py\n"))
+    (_, program), (_, commands), (_, output) = blocks[start : start + 3]
+    (tmp_path / "greet.py").write_text(program)
+    environment = {"PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    done = subprocess.run(
+        ["bash", "-ec", commands], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", output)
+
+
 def test_the_readme_has_programs():
     assert len(programs("README.md")) >= 3

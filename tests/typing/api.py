@@ -1,9 +1,13 @@
 """How the wiring looks to a type checker: never run, only checked by `mypy --strict`."""
 
+from contextlib import aclosing
 from typing import Any, assert_type
 
 from pocketflow import AsyncFlow, AsyncNode, AsyncParallelFlow, BatchNode, Flow, Node, Skip, hooked
 from pocketflow.dataflow import Dataflow, Result
+from pocketflow.graph import Drawing, check, draw
+from pocketflow.journal import Journal, Paused, pause
+from pocketflow.trace import Progress, Trace
 
 
 class First(Node):
@@ -28,4 +32,13 @@ assert_type(Flow(start=first).start(second), Second)
 assert_type(Dataflow(len).execute({}), Result)
 Skip(result=1)
 with hooked():
-    AsyncFlow(start=[first]).stream({}, buffer=8)
+    aclosing(AsyncFlow(start=[first]).stream({}, buffer=8))
+with Journal("runs.db", exclude=["client"]) as journal:
+    assert_type(journal, Journal)
+    journal.answer("run", pause("?"), path=None)
+    assert_type(journal.fork("run", after="Flow/0:First"), str)
+    assert_type(Paused("run", "Flow", "?").run_id, str)
+with Trace() as trace, Progress():
+    assert_type(trace, Trace)
+assert_type(check(Flow(first)), list[str])
+assert_type(draw(first), Drawing)
