@@ -344,6 +344,8 @@ def _made(value: Any, target: str) -> Any:
     """What a target stands for: itself, or what it makes when it is called."""
     if not callable(value) or (hasattr(value, "_run") and not isinstance(value, type)):
         return value
+    if inspect.iscoroutinefunction(value):
+        raise _End(UNUSABLE, f"{target} is async: name a plain function that makes the flow")
     try:
         inspect.signature(value).bind()
     except TypeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -45,6 +46,11 @@ class Count(AsyncNode):
     async def exec_async(self, prep_res):
         for number in range(3):
             yield number
+
+class Break(AsyncNode):
+    async def exec_async(self, prep_res):
+        yield 0
+        raise ValueError("no such page")
 
 class Work(Node):
     def exec(self, prep_res):
@@ -92,7 +98,7 @@ def asked(name):
 
 flow = Flow(Greet())
 odd, fails, node, count, forever = Flow(Odd()), Flow(Fail()), Greet(), AsyncFlow(Count()), AsyncFlow(Forever())
-hangs, work = Flow(Hang()), Work()
+hangs, breaks, work = Flow(Hang()), AsyncFlow(Break()), Work()
 work >> Wait()
 slow = AsyncFlow(work)
 decide = Decide()
@@ -115,6 +121,9 @@ def make_flow():
     return Flow(Greet())
 
 def make_with(model):
+    return flow
+
+async def make_later():
     return flow
 
 def make_none():
@@ -256,6 +265,12 @@ def test_events_are_streamed_as_json_lines(pf: Run):
     assert [event["chunk"] for event in events if event["type"] == "chunk"] == [0, 1, 2]
 
 
+def test_a_stream_of_a_failing_flow_ends_with_its_error(pf: Run):
+    done = pf("run", "flows.py:breaks", "--stream")
+    assert [json.loads(line)["type"] for line in done.out.splitlines()] == ["node_start", "chunk", "error"]
+    assert (done.code, done.err.splitlines()[0]) == (1, "ValueError: no such page")
+
+
 def test_a_reader_that_goes_away_ends_a_stream_without_a_traceback(pf: Run, tmp_path: Path):
     command = [sys.executable, "-m", "pocketflow", "run", "flows.py:forever", "--stream"]
     with subprocess.Popen(
@@ -340,6 +355,7 @@ def test_a_dataflow_that_cannot_run_is_one_line(pf: Run, tmp_path: Path, words: 
         (["flows.py:number"], "flows.py:number is 5, which is neither a flow nor a node"),
         (["flows.py:make_none"], "flows.py:make_none is None, which is neither a flow nor a node"),
         (["flows.py:make_with"], "flows.py:make_with cannot be called: missing a required argument: 'model'"),
+        (["flows.py:make_later"], "flows.py:make_later is async: name a plain function that makes the flow"),
         (["flows.py:make_wrong"], "TypeError: a class is no node: write start=Greet()"),
         (["zero.py:flow"], "zero.py:3: ZeroDivisionError: division by zero"),
         (["zero:flow"], "zero.py:3: ZeroDivisionError: division by zero"),
@@ -469,7 +485,7 @@ def waiting(tmp_path: Path, *words: str) -> Iterator[tuple[Any, list[str]]]:
         command, cwd=tmp_path, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe, text=True
     )
     with process:
-        yield process, list(iter(process.stderr.readline, "waiting\n"))
+        yield process, list(itertools.takewhile(lambda line: line != "waiting\n", process.stderr))
 
 
 def interrupted(tmp_path: Path, *words: str) -> Done:

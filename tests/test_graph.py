@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import typing
 import warnings
 from typing import Annotated, Any, Literal, Optional, Union
 
@@ -24,6 +26,9 @@ from pocketflow.dataflow import Dataflow
 from pocketflow.graph import check, draw, to_mermaid
 
 Next = Literal["search", "answer"]
+ALIASES: list[Any] = []  # what `type Action = ...` makes, where Python has it
+if sys.version_info >= (3, 12):
+    ALIASES = [(typing.TypeAliasType("Action", Literal["a"] | None), {"a", "default"})]
 
 
 def node(name: str, base: type = Node) -> Any:
@@ -196,6 +201,7 @@ def test_a_node_without_edges_may_return_what_it_likes():
         (Annotated[Literal["a"], "why"], {"a"}),
         ("Next", {"search", "answer"}),
         ("Literal['a'] | None", {"a", "default"}),
+        *ALIASES,
     ],
 )
 def test_every_way_to_annotate_actions_is_read(annotation: Any, actions: set[str]):
