@@ -197,22 +197,21 @@ def _refusals(node: Any) -> list[str]:
         return [f"{_name(node)} is not set up: begin its __init__ with super().__init__()"]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            contextvars.Context().run(_begin, node)
-        except _Stop:
-            texts = [str(warning.message) for warning in caught]
-            return [text for text in texts if not text.startswith("Node won't run successors")]
-        except Exception as error:
-            return [str(error)]
-    return []
+        refusal = contextvars.Context().run(_refusal, node)
+    told = [*(str(warning.message) for warning in caught), *refusal]
+    return [text for text in told if not text.startswith("Node won't run successors")]
 
 
-def _begin(node: Any) -> None:
-    with hooked(_BeforeAll()):
-        if isinstance(node, AsyncNode):
-            AsyncNode.run_async(node, {}).send(None)
-        else:
-            BaseNode.run(node, {})
+def _refusal(node: Any) -> list[str]:
+    """Begin to run a node, which its first step stops, and return the error that came before."""
+    try:
+        with hooked(_BeforeAll()):
+            AsyncNode.run_async(node, {}).send(None) if isinstance(node, AsyncNode) else BaseNode.run(node, {})
+    except _Stop:
+        return []
+    except Exception as error:
+        return [str(error)]
+    raise AssertionError("a step stops it")
 
 
 def _edge_findings(node: Any) -> Iterator[str]:
@@ -241,11 +240,11 @@ def _annotated(post: Any) -> list[str] | None:
 
 def _actions(hint: Any) -> Iterator[str]:
     """The actions of an annotation. Raises: `TypeError` where it allows others than those it names."""
-    kind = typing.get_origin(hint)
-    if kind is Literal:
-        yield from (action or "default" for action in typing.get_args(hint))
+    kind, parts = typing.get_origin(hint), typing.get_args(hint)
+    if kind is Literal and all(isinstance(action, str | None) for action in parts):
+        yield from (action or "default" for action in parts)
     elif kind in (typing.Union, types.UnionType):
-        for part in typing.get_args(hint):
+        for part in parts:
             yield from _actions(part)
     elif hint in (None, types.NoneType):
         yield "default"

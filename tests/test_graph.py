@@ -219,7 +219,9 @@ def test_every_way_to_annotate_actions_is_read(annotation: Any, actions: set[str
         assert len(check(wired("odd", *actions - {action}))) == 2
 
 
-@pytest.mark.parametrize("annotation", [str, Any, str | None, Literal["a"] | str, "Unknown", "1 / 0", int])
+@pytest.mark.parametrize(
+    "annotation", [str, Any, str | None, Literal["a"] | str, Literal["a", 1], "Unknown", "1 / 0", int]
+)
 def test_an_annotation_that_names_no_actions_is_ignored(annotation: Any):
     chooses, post = node("Chooses"), lambda shared, prep_res, exec_res: None
     post.__annotations__ = {"return": annotation}
