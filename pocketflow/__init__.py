@@ -67,6 +67,7 @@ __all__ = [
 
 N = TypeVar("N")
 Wait = float | Callable[[int, Exception], float | None]
+_OF_THE_CLASS: Any = object()  # a keyword that is not given: what the class says holds
 
 
 class FlowWarning(UserWarning):
@@ -442,16 +443,16 @@ class _AsyncBatchFlow(AsyncFlow, BatchFlow):
 class _Parallel:
     """`max_concurrency`: how many run at once at most, started in order; None means all.
 
-    A class attribute, or a keyword, which wins. With a limit, workers pull the next item when
-    they are free, so a million items need no million tasks. When one fails for good, the others are cancelled
-    and awaited before its error is raised: nothing touches `shared` afterwards.
+    A class attribute, or a keyword, which wins. With a limit, workers pull the next item when they
+    are free, so a million items need no million tasks. When one fails for good, the others are
+    cancelled and awaited before its error is raised: nothing touches `shared` afterwards.
     """
 
     max_concurrency: int | None = None
 
-    def __init__(self, *args: Any, max_concurrency: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, max_concurrency: int | None = _OF_THE_CLASS, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if max_concurrency is not None:
+        if max_concurrency is not _OF_THE_CLASS:
             self.max_concurrency = max_concurrency
         _check_settings(self)
 
@@ -478,7 +479,7 @@ class AsyncParallelFlow(_Parallel, AsyncFlow):
     `post_async` gets the list of the branches' last actions, in order, and returns None.
     """
 
-    def __init__(self, *branches: Any, max_concurrency: int | None = None) -> None:
+    def __init__(self, *branches: Any, max_concurrency: int | None = _OF_THE_CLASS) -> None:
         self.branches = tuple(_as_node(branch, "branch ") for branch in branches)
         super().__init__(max_concurrency=max_concurrency)
 

@@ -183,8 +183,7 @@ class _Streamed(AsyncNode):
 
 async def _stream(work: Callable[[Any], Awaitable[Any]], shared: dict[str, Any], args: argparse.Namespace) -> Any:
     streamed = _Streamed(work)
-    events: Any = streamed.stream(shared)
-    async with contextlib.aclosing(events):
+    async with contextlib.aclosing(streamed.stream(shared)) as events:
         async for event in events:
             _write(args, _json(args, event))
     return streamed.action

@@ -118,6 +118,13 @@ def test_a_limit_is_a_whole_number(value: Any):
         pf.AsyncParallelBatchNode(max_concurrency=value)
 
 
+def test_a_limit_of_the_class_is_undone_by_the_keyword_none():
+    class Limited(pf.AsyncParallelBatchNode):
+        max_concurrency = 2
+
+    assert (Limited().max_concurrency, Limited(max_concurrency=None).max_concurrency) == (2, None)
+
+
 def test_an_error_between_two_items_blames_no_item(kit: SyncKit):
     class Pulls(kit.BatchNode):
         def prep(self, shared: Any) -> Any:
