@@ -128,8 +128,13 @@ class BaseNode:
         with _Outermost(self, "Use Flow."):
             return self._run(shared) if not _hooks() else _do("~", self, self._run, shared)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__basicsize__ > BaseNode.__basicsize__ and cls.__copy__ is BaseNode.__copy__:
+            cls.__copy__ = None  # type: ignore[assignment]  # with slots or a built-in base: `copy.copy` knows how
+
     def __copy__(self: N) -> N:
-        """The copy that a visit works on: that of `copy.copy` several times faster, without `__slots__`."""
+        """The copy that a visit works on: what `copy.copy` does with a plain object, several times faster."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         return twin

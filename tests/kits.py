@@ -37,6 +37,7 @@ def renamed(base: type) -> type:
 
     class Renamed(base):  # type: ignore[misc,valid-type]  # the base is chosen at run time
         def __init_subclass__(cls) -> None:
+            super().__init_subclass__()
             for phase in PHASES:
                 if phase in cls.__dict__:
                     setattr(cls, f"{phase}_async", as_async(cls.__dict__[phase]))

@@ -422,3 +422,21 @@ def test_a_whole_program_gives_the_same_result():
     assert shared["lengths"] == [13, 0, 2]
     assert shared["grades"] == [(0, "long"), "!", (1, "short"), (2, "short")]
     assert shared["said"] == ["end"]
+
+
+def test_a_visit_copies_slots_and_what_a_built_in_base_holds(kit):
+    class Slotted(kit.Node):
+        __slots__ = ("word",)
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared["word"] = self.word
+
+    class Table(kit.Node, dict):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared["row"] = self["row"]
+
+    slotted, table, shared = Slotted(), Table(), {}
+    slotted.word, table["row"] = "kept", 1
+    slotted >> table
+    kit.run(kit.Flow(slotted), shared)
+    assert shared == {"word": "kept", "row": 1}
