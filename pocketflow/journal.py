@@ -37,7 +37,8 @@ committed before another branch can go on. One that does await there, beside oth
 be run again on what it wrote already, so it has to be idempotent. When a prep or post fails after
 it has written, nothing more of `shared` is committed, as it would keep what is half done.
 
-Limits. Two keys that hold the same list hold two lists after a resume. Attributes of nodes are not
+Limits. Every step compares the store with what was committed last: about a microsecond for each
+list and dict in it. Two keys that hold the same list hold two lists after a resume. Attributes of nodes are not
 kept: what `prep` leaves on `self`, a `start_node` too, is gone for a visit that resumes after its
 prep. Attempts start again at 0. A skipped step emits no events. A prep that returns an iterator
 which takes entries out of `shared` while it is read cannot be resumed: a `JournalError` says so.
@@ -262,11 +263,11 @@ class Journal:
         """All in one transaction; `shared` is filled when nothing can fail any more."""
         graph = _json(_graph(flow))
         with self.file.transaction():
-            run = self.file.run(run_id)
-            if run is None:
-                run = self.file.add_commit(self.file.add_run(run_id), self._first_commit(graph, shared))
+            found = self.file.run(run_id)
+            run = found or self.file.add_commit(self.file.add_run(run_id), self._first_commit(graph, shared))
             past = self._past(run)
-            self._check_shared(run_id, past, shared)
+            if found:
+                self._check_shared(run_id, past, shared)
             if not past.finished:
                 if past.steps and not allow_changes:
                     _check_graph(run_id, past.graph, graph)
@@ -664,6 +665,8 @@ ADVICE = {
     "readonly": "it may not be written; give write access to the file and its folder",
     "unable to open": "its folder has to exist, and both have to be writable",
     "disk I/O error": "check the disk, then run again",
+    "closed database": "it was closed; open it again",
+    "surrogates": "names and ids have to be text that UTF-8 can write",
     "not a database": "it is a file of another program, or damaged; choose another path",
 }
 
@@ -745,7 +748,7 @@ class _File:
         """Turn the errors of SQLite into ours."""
         try:
             yield
-        except (sqlite3.Error, UnicodeDecodeError) as error:
+        except (sqlite3.Error, UnicodeError) as error:
             advice = next((advice for word, advice in ADVICE.items() if word in str(error)), None)
             raise (JournalError(f"{self.path}: {error}: {advice}") if advice else self.damaged(error)) from error
 

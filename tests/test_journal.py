@@ -503,6 +503,19 @@ def test_a_wrong_call_is_told_with_what_to_write(journal: Journal, call: Any, me
         call(journal)
 
 
+def test_what_cannot_be_written_as_text_is_told(journal: Journal):
+    with pytest.raises(JournalError, match="surrogates not allowed: names and ids have to be text"):
+        run(journal, pf.Flow(Say([], "a")), {}, "\ud800")
+    with pytest.raises(JournalError, match="surrogates not allowed: names and ids have to be text"):
+        run(journal, pf.Flow(Say([], "\ud800")), {})
+
+
+def test_a_closed_journal_says_so(journal: Journal):
+    journal.close()
+    with pytest.raises(JournalError, match="it was closed; open it again"):
+        run(journal, pf.Flow(Say([], "a")), {})
+
+
 # Pauses
 
 
