@@ -38,12 +38,12 @@ be run again on what it wrote already, so it has to be idempotent. When a prep o
 it has written, nothing more of `shared` is committed, as it would keep what is half done.
 
 Limits. Every step compares the store with what was committed last: about a microsecond for each
-list and dict in it. Two keys that hold the same list hold two lists after a resume. Attributes of nodes are not
-kept: what `prep` leaves on `self`, a `start_node` too, is gone for a visit that resumes after its
-prep. Attempts start again at 0. A skipped step emits no events. A prep that returns an iterator
-which takes entries out of `shared` while it is read cannot be resumed: a `JournalError` says so.
-Values are data: what JSON has, tuples, and what `encode` and `decode` translate. An exec whose
-input or result is none is run again; in a batch, a `FlowWarning` says so.
+list and dict in it. Two keys that hold the same list hold two lists after a resume. Attributes of
+nodes are not kept: what `prep` leaves on `self`, a `start_node` too, is gone for a visit that
+resumes after its prep. Attempts start again at 0. A skipped step emits no events. A prep that
+returns an iterator which takes entries out of `shared` while it is read cannot be resumed: a
+`JournalError` says so. Values are data: what JSON has, tuples, and what `encode` and `decode`
+translate. An exec whose input or result is none is run again; in a batch, a `FlowWarning` says so.
 """
 
 from __future__ import annotations

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 
 import pocketflow as pf
 from pocketflow.journal import Journal, RunBusy
+from tests import test_oracle
 
 ROOT = Path(__file__).parent.parent
 
@@ -165,3 +169,51 @@ def test_an_interrupt_stops_the_run_which_can_be_resumed(tmp_path: Path):
     with Journal(tmp_path / "runs.db") as journal:
         assert journal.runs()[0]["status"] == "failed"
     assert rest(start(tmp_path / "runs.db"), "go", "two").splitlines()[-1] == "finished ['one', 'two']"
+
+
+class Crash(BaseException):
+    """Stands for the end of the process, where thousands of them are too slow."""
+
+
+class CrashSoon(pf.Hook):
+    """Crashes at the end of a step that was not skipped, or at the start of the one after it."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.left, self.at_start = chance.randint(1, 9), chance.random() < 0.5
+
+    def on_start(self, step: pf.Step) -> None:
+        if self.left == 0:
+            raise Crash
+
+    def on_end(self, step: pf.Step, result: Any) -> None:
+        self.left -= not step.skipped
+        if self.left == 0 and not self.at_start:
+            raise Crash
+
+
+@pytest.mark.parametrize("variant", test_oracle.VARIANTS)
+def test_a_random_graph_that_crashes_again_and_again_does_what_the_naive_interpreter_does(tmp_path: Path, variant: str):
+    chance, crashes = random.Random(3), 0
+    with warnings.catch_warnings(), Journal(tmp_path / "runs.db") as journal:
+        warnings.simplefilter("ignore", pf.FlowWarning)
+        for number in range(1000):
+            graph, log = test_oracle.plan(chance), list[Any]()
+            action = test_oracle.interpret(graph, log, {})
+            flow = test_oracle.build(graph, *test_oracle.VARIANTS[variant])
+            while len(log) < 100:
+                shared: dict[str, Any] = {"log": [], "counts": {}}
+                try:
+                    with pf.hooked(CrashSoon(chance)):
+                        result = journaled(journal, flow, shared, f"run {number}")
+                except Crash:
+                    crashes += 1
+                else:
+                    assert (result, shared["log"]) == (action, log)
+                    break
+    assert crashes > 1000
+
+
+def journaled(journal: Journal, flow: Any, shared: dict[str, Any], run_id: str) -> Any:
+    if isinstance(flow, pf.AsyncFlow):
+        return asyncio.run(journal.run_async(flow, shared, run_id=run_id))
+    return journal.run(flow, shared, run_id=run_id)

@@ -85,7 +85,7 @@ def build(graph: Graph, node_base: Any, flow_base: Any, batch_base: Any) -> Any:
 
     def visit(place: Visit) -> Any:
         def post(self: Any, shared: Any, prep_res: Any, exec_res: Any) -> Any:
-            turn = shared["counts"][place.word] = shared["counts"].get(place.word, -1) + 1
+            turn = shared["counts"][str(place.word)] = shared["counts"].get(str(place.word), -1) + 1
             shared["log"].append((place.word, self.params.get("entry")))
             if len(shared["log"]) > 200:
                 raise TooLong
