@@ -231,3 +231,28 @@ def test_a_note_that_is_no_text_hides_nothing(kit: SyncKit):
         assert kept[0] == 5
     else:
         pytest.fail("the error is lost")
+
+
+async def test_an_async_iterable_that_cannot_be_closed_gives_its_items():
+    class Pages:
+        def __init__(self) -> None:
+            self.left = [2, 1]
+
+        def __aiter__(self) -> Any:
+            return self
+
+        async def __anext__(self) -> int:
+            if not self.left:
+                raise StopAsyncIteration
+            return self.left.pop()
+
+    class Read(pf.AsyncBatchNode):
+        async def prep_async(self, shared: Any) -> Any:
+            return Pages()
+
+        async def post_async(self, shared: Any, pages: Any, results: Any) -> Any:
+            shared["pages"] = pages
+
+    shared: dict[str, Any] = {}
+    await Read().run_async(shared)
+    assert shared == {"pages": [1, 2]}

@@ -84,3 +84,8 @@ def test_a_companion_uses_no_private_name_of_the_core(path: Path):
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not (imports & private)
     assert not (attributes & private) - OVERRIDE_POINTS - own
+
+
+def test_the_core_can_still_be_read_in_one_sitting():
+    """Whoever wants more of it takes something out."""
+    assert len(CORE.read_text().splitlines()) <= 1100
