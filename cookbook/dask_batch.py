@@ -21,7 +21,7 @@ except ImportError:
 def main() -> None:
     limit = int(sys.argv[1]) if len(sys.argv) > 1 else 400_000
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1") as cluster,
         Client(cluster) as client,
     ):
         primes, seconds = measured(client.get_executor(), limit)

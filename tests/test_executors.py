@@ -280,7 +280,7 @@ def cluster() -> Iterator[Any]:
     distributed = pytest.importorskip("distributed", reason="needs the cookbook extra: pip install -e '.[cookbook]'")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
