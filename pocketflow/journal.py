@@ -430,12 +430,12 @@ class _Running(NamedTuple):
     """What is known of a step while it runs.
 
     entry: the digest of the params of the batch entries around it.
-    commits: how many commits had changed `shared` when it began.
+    writes: how many commits had changed `shared` when it began.
     restored: whether it is skipped, as it is recorded.
     """
 
     entry: str
-    commits: int
+    writes: int
     restored: bool
 
 
@@ -447,28 +447,32 @@ class _Run(Hook):
         self.owner, self.shared, self.strict = owner, shared, strict
         self.steps, self.questions = past.steps, past.questions
         self.snapshot = self.data.snapshot(journal.kept(shared), ["shared"])
-        self.commits = 0  # how many have changed `shared`
+        self.writes = 0  # how many commits have changed `shared`
         self.root: Step | None = None
         self.root_at = 0  # where its name begins in the paths: not at 0 in a run that is inside of another one
         self.running: dict[Step, _Running] = {}
         self.asked: dict[tuple[str, int], int] = {}  # (path, attempt) -> how many questions
         self.warned: set[str] = set()
         self.is_half_done = False  # whether a step has failed that had written to `shared`
-        self.broken: JournalError | None = None
+        self.broken: BaseException | None = None  # why nothing more can be recorded
 
     def on_start(self, step: Step) -> Skip | None:
         if self.root is None and step.shared is self.shared:
             self.root, self.root_at = step, len(step.path) - len(step.path.split(":")[-1])
         elif not self._belongs(step):
             return None
-        if self.broken:
-            raise JournalError(f"{self.owner.run.run_id!r} cannot be recorded any more: {self.broken}") from self.broken
+        self._check_unbroken()
         around = self.running[step.parent].entry if step.parent in self.running else ""
         if _is_entry(step) and step.input is not None:
             around = _seal(around, self._digest_of_params(step.input))
         commit = None if _is_entry(step) else self._recorded(step, around)
-        self.running[step] = _Running(around, self.commits, commit is not None)
+        self.running[step] = _Running(around, self.writes, commit is not None)
         return None if commit is None else Skip(self.data.load(commit.result))
+
+    def _check_unbroken(self) -> None:
+        if self.broken:
+            message = f"{self.owner.run.run_id!r} cannot be recorded any more: {self.broken!r}"
+            raise JournalError(message) from self.broken
 
     def _belongs(self, step: Step) -> bool:
         """Whether all around the step are flows on our `shared`; inside of a node only its own prep and exec are."""
@@ -515,7 +519,7 @@ class _Run(Hook):
         """Record it if anything changed meanwhile: another branch may have committed what it wrote."""
         snapshot, changes = self._compared()
         is_of_flow = step.parent is not None and step.parent.kind == "flow"
-        if self.is_half_done or not (changes or is_of_flow or running.commits != self.commits):
+        if self.is_half_done or not (changes or is_of_flow or running.writes != self.writes):
             return
         try:
             text = self.data.dump(result, f"what {step.name}.prep returned")
@@ -566,7 +570,6 @@ class _Run(Hook):
             asked = self.questions.get((path, number, digest))
             if asked is None:
                 asked = _Asked(self.owner.run.id, path, number, digest, self.data.dump(question, "question"), None)
-                self.questions[path, number, digest] = asked
                 with self._recording():
                     self.file.put_run(self.owner.run)  # refused, if it is not ours any more
                     self.file.put_question(asked)
@@ -612,18 +615,19 @@ class _Run(Hook):
         commit = _Commit(self._path(step), step.kind, digest, result, _json(changes or []))
         run = self.owner.run._replace(status="finished" if step is self.root else "running")
         with self._recording():
-            run = self.file.add_commit(run, commit)
-        self.owner.run, self.snapshot = run, snapshot or self.snapshot
-        self.commits += bool(changes)
+            self.owner.run = self.file.add_commit(run, commit)
+            self.snapshot = snapshot or self.snapshot
+            self.writes += bool(changes)
 
     @contextlib.contextmanager
     def _recording(self) -> Iterator[None]:
-        """A transaction; after one that failed nothing more is recorded, as a part would be missing."""
+        """A transaction; after one that failed or was interrupted nothing is recorded, as a part would be missing."""
+        self._check_unbroken()
         try:
             with self.file.transaction():
                 yield
-        except JournalError as error:
-            self.broken = self.broken or error
+        except BaseException as error:
+            self.broken = error
             raise
 
 
@@ -853,7 +857,9 @@ class _Owner:
         """Note why the run stopped; where even that cannot be written, the error that stopped it says more."""
         if self.held:
             with contextlib.suppress(JournalError), self.file.transaction():
-                self.file.put_run(self.run._replace(status=status))
+                run = self.file.run(self.run.run_id)
+                if run and run.epoch == self.run.epoch:
+                    self.file.put_run(run._replace(status=status))
 
     def release(self) -> None:
         if self.held:

@@ -379,6 +379,35 @@ def test_a_cancelled_run_can_be_resumed(journal: Journal):
     assert asyncio.run(scenario()) == {"said": ["a"]}
 
 
+class Interrupting:
+    """A connection that is interrupted right after one of its commits."""
+
+    def __init__(self, db: Any, commits: int) -> None:
+        self.db, self.left = db, commits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.db, name)
+
+    def execute(self, sql: str, *args: Any) -> Any:
+        result = self.db.execute(sql, *args)
+        self.left -= sql == "COMMIT"
+        if self.left == 0 and sql == "COMMIT":
+            raise KeyboardInterrupt
+        return result
+
+
+@pytest.mark.parametrize("commits", range(1, 8))
+def test_an_interrupt_right_after_a_commit_loses_nothing(journal: Journal, commits: int):
+    log: list[str] = []
+    flow = pf.Flow(chain(Say(log, "a"), Say(log, "b")))
+    journal.file.db, db = Interrupting(journal.file.db, commits), journal.file.db  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        run(journal, flow, {})
+    journal.file.db, shared = db, {}
+    run(journal, flow, shared)
+    assert (shared, log) == ({"said": ["a", "b"]}, ["a", "b"])
+
+
 # What does not fit together
 
 
