@@ -700,7 +700,6 @@ class _File:
                 self._migrate()
             self._use_wal()
             self.db.execute(f"PRAGMA synchronous = {synchronous}")  # one of two words
-            self.runs()
 
     def _version(self) -> int:
         """The version of the file's format, if it is ours."""
