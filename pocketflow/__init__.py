@@ -512,20 +512,18 @@ async def _gather(node: Any, items: Any, work: Callable[[Any], Awaitable[Any]]) 
     tasks: list[asyncio.Task[None]] = []
     failures: list[BaseException] = []
 
-    async def drain(pulled: tuple[int, Any] | None) -> None:
-        while pulled:
-            index, item = pulled
-            _now.set((node, index, 0))
-            results[index] = await work(item)
-            del index  # none is at hand while the next is pulled, should an error ask
-            pulled = await pull()
-
     async def worker(pulled: tuple[int, Any] | None) -> None:
         try:
-            await drain(pulled)
+            while pulled:
+                index, item = pulled
+                _now.set((node, index, 0))
+                results[index] = await work(item)
+                del index  # none is at hand while the next is pulled, should an error ask
+                pulled = await pull()
         except BaseException as error:
             failures.append(error)
-            tasks[0].cancel()  # the feeder, which may be waiting for an item
+            for feeder in tasks[:1]:  # which may be waiting for an item
+                feeder.cancel()
             raise
 
     async def feed() -> None:
@@ -534,7 +532,7 @@ async def _gather(node: Any, items: Any, work: Callable[[Any], Awaitable[Any]]) 
 
     try:
         if limit == 1:
-            await drain(await pull())
+            await worker(await pull())
         else:
             tasks.append(asyncio.create_task(feed()))
             await tasks[0]
@@ -725,7 +723,7 @@ def _add_notes(error: Exception) -> None:
         if function in ("run", "run_async", "_orch", "_orch_async"):
             node = here.get("node", here["self"])
             path, params, attempts = [*path, _name(node)], getattr(node, "params", {}), 0
-        elif function in ("_exec", "_run", "drain") and "index" in here and path:  # of an item or entry
+        elif function in ("_exec", "_run", "worker") and "index" in here and path:  # of an item or entry
             path[-1] += f"[{here['index']}]"
         elif function == "_retry":
             attempts = here.get("attempt", -1) + 1
