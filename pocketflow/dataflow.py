@@ -29,7 +29,7 @@ import inspect
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Set
 from concurrent.futures import Executor
 from contextvars import ContextVar
 from pathlib import Path
@@ -140,9 +140,11 @@ class Task(AsyncNode):
             if missing := [name for name in names if name not in result]:
                 raise MissingInput(f"{self.name} returned the keys {list(result)}, without {missing}")
             return {name: result[name] for name in names}
-        if isinstance(result, str | bytes) or not isinstance(result, Iterable) or len(list(result)) != len(names):
+        has_order = isinstance(result, Iterable) and not isinstance(result, str | bytes | Set)
+        values = list(result) if has_order else []
+        if len(values) != len(names):
             raise MissingInput(f"{self.name} returned {result!r:.100}: return a dict or a sequence of {names}")
-        return dict(zip(names, result, strict=True))
+        return dict(zip(names, values, strict=True))
 
 
 class _EachTask(Task, AsyncParallelBatchNode):

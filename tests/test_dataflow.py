@@ -77,13 +77,14 @@ def test_mapping_reads_another_key_or_a_dotted_path():
         (["x"], 5, {"x": 5}),
         (["x", "y"], {"x": 1, "y": 2, "z": 3}, {"x": 1, "y": 2}),
         (["x", "y"], (1, 2), {"x": 1, "y": 2}),
+        (["x", "y"], iter([1, 2]), {"x": 1, "y": 2}),
     ],
 )
 def test_returns_names_what_is_stored(returns: list[str], result: Any, stored: dict[str, Any]):
     assert run(task(lambda: result, name="t", returns=returns)) == stored
 
 
-@pytest.mark.parametrize("result", [{"x": 1}, "ab", (1, 2, 3), 5], ids=repr)
+@pytest.mark.parametrize("result", [{"x": 1}, "ab", (1, 2, 3), {1, 2}, 5], ids=repr)
 def test_several_names_that_are_not_in_the_result_are_an_error(result: Any):
     with pytest.raises(MissingInput, match="t returned"):
         run(task(lambda: result, name="t", returns=["x", "y"]))
