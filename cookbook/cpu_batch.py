@@ -9,11 +9,10 @@ on as many processes as there are cores, and prints the speed-up that it measure
 import asyncio
 import itertools
 import os
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
-from cookbook.terminal import run
+from cookbook.terminal import number, run
 from pocketflow import AsyncFlow
 from pocketflow.executors import ExecutorBatchNode
 
@@ -43,7 +42,7 @@ def measured(executor, limit):
 
 
 def main() -> None:
-    limit = int(sys.argv[1]) if len(sys.argv) > 1 else 400_000
+    limit = number(400_000)
     primes, alone = measured(lambda: ThreadPoolExecutor(1), limit)
     same, together = measured(ProcessPoolExecutor, limit)
     assert primes == same

@@ -10,7 +10,7 @@ Starts a cluster of two processes on this machine. A real one differs in one lin
 import sys
 
 from cookbook.cpu_batch import measured
-from cookbook.terminal import run
+from cookbook.terminal import number, run
 
 try:
     from distributed import Client, LocalCluster
@@ -19,7 +19,7 @@ except ImportError:
 
 
 def main() -> None:
-    limit = int(sys.argv[1]) if len(sys.argv) > 1 else 400_000
+    limit = number(400_000)
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1") as cluster,
         Client(cluster) as client,

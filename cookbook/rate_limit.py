@@ -8,10 +8,9 @@ would block the loop if the hook slept, so its calls take their turn in `exec_as
 """
 
 import asyncio
-import sys
 import time
 
-from cookbook.terminal import run
+from cookbook.terminal import number, run
 from pocketflow import AsyncParallelBatchNode, BatchNode, Hook, hooked
 
 
@@ -65,7 +64,7 @@ class AsyncCalls(AsyncParallelBatchNode):
 
 
 def main():
-    per_minute = int(sys.argv[1]) if len(sys.argv) > 1 else 600
+    per_minute = number(600)
     shared, limit = {"times": []}, RateLimit(per_minute)
     with hooked(limit):
         Calls().run(shared)

@@ -11,6 +11,15 @@ def argument(default: str) -> str:
     return " ".join(sys.argv[1:]) or default
 
 
+def number(default: int) -> int:
+    """The first word of the command line as a number of at least 1; anything else exits with 2."""
+    word = sys.argv[1] if len(sys.argv) > 1 else str(default)
+    if not (word.isdecimal() and int(word) > 0):
+        print(f"{word}: write a whole number of at least 1", file=sys.stderr)
+        raise SystemExit(2)
+    return int(word)
+
+
 def run(main: Callable[[], None]) -> None:
     """Run `main`; the end of the input is a clean end, and Ctrl-C exits with 130 and a missing file with 2."""
     try:

@@ -88,6 +88,8 @@ flow.name = "Digest"
 
 def main():
     file = sys.argv[1] if len(sys.argv) > 1 else "run.html"
+    if not file.endswith((".html", ".json")):
+        raise SystemExit(print(f"{file}: write a name that ends in .html or .json", file=sys.stderr) or 2)
     with Trace() as trace:
         asyncio.run(flow.run_async({}))
     for name, row in trace.metrics().items():

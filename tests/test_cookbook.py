@@ -294,3 +294,11 @@ def test_an_agent_does_what_a_model_says(recipe: str):
     with model_server(reply) as server:
         assert run(recipe, model=server.environment) == output
     assert {request["model"] for request in server.requests} == {"loopback"}
+
+
+@pytest.mark.parametrize("recipe", ["cpu_batch", "rate_limit"])
+@pytest.mark.parametrize("word", ["many", "0", "-1", "1.5"])
+def test_what_is_no_number_is_told_in_one_line(recipe: str, word: str):
+    command = [sys.executable, "-m", f"cookbook.{recipe}", word]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, f"{word}: write a whole number of at least 1\n")

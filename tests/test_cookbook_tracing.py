@@ -50,6 +50,13 @@ def test_the_picture_is_small_and_as_wide_as_a_desktop():
     assert struct.unpack(">II", picture[16:24]) == (WIDTH, HEIGHT)
 
 
+def test_tracing_into_a_file_of_another_kind_is_refused_before_anything_runs():
+    command = [sys.executable, "-m", "cookbook.tracing", "run.txt"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    told = (done.returncode, done.stdout, done.stderr)
+    assert told == (2, "", "run.txt: write a name that ends in .html or .json\n")
+
+
 def take_picture() -> None:
     from playwright.sync_api import sync_playwright
 
