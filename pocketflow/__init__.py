@@ -599,7 +599,7 @@ def _wait_before_next(node: Node, attempt: int, error: Exception, earlier: Excep
     if attempt + 1 >= node.max_retries:
         return None
     wait = node.wait(attempt, error) if callable(node.wait) else node.wait
-    if wait is not None and not wait >= 0:  # NaN is not >= 0
+    if wait is not None and not (isinstance(wait, (int, float)) and wait >= 0):  # NaN is not >= 0
         raise ValueError(f"{_name(node)}: wait gave {wait!r}; return seconds of at least 0, or None to give up")
     step = _step.get()
     if wait is not None and step is not None:
@@ -622,8 +622,8 @@ def _link(error: BaseException, earlier: BaseException | None) -> None:
 def _iterate(node: Any, items: Any) -> Iterator[Any]:
     try:
         return iter(items if hasattr(items, "__iter__") else items or ())
-    except TypeError:
-        raise TypeError(f"{_name(node)}: prep returned {items!r}; return an iterable of items, or None") from None
+    except TypeError as error:
+        raise TypeError(f"{_name(node)}: prep returned {items!r}; return an iterable of items, or None") from error
 
 
 def _puller(node: Any, items: Any) -> Callable[[], Awaitable[tuple[int, Any] | None]]:

@@ -118,6 +118,30 @@ def test_a_limit_is_a_whole_number(value: Any):
         pf.AsyncParallelBatchNode(max_concurrency=value)
 
 
+@pytest.mark.parametrize("wait", ["soon", float("nan"), 1j], ids=repr)
+def test_a_wait_that_is_no_number_of_seconds_is_told_with_its_node(kit: SyncKit, wait: Any):
+    class Fails(kit.Node):
+        def exec(self, prep_res: Any) -> Any:
+            raise OSError
+
+    with pytest.raises(ValueError, match="Fails: wait gave .*; return seconds of at least 0, or None to give up"):
+        kit.run(Fails(max_retries=2, wait=lambda attempt, error: wait))
+
+
+def test_an_error_in_the_iter_of_what_prep_returned_stays_visible(kit: SyncKit):
+    class Broken:
+        def __iter__(self) -> Any:
+            raise TypeError("a bug in the user's own code")
+
+    class Reads(kit.BatchNode):
+        def prep(self, shared: Any) -> Any:
+            return Broken()
+
+    with pytest.raises(TypeError, match="Reads: prep returned") as caught:
+        kit.run(Reads())
+    assert str(caught.value.__cause__) == "a bug in the user's own code"
+
+
 def test_a_limit_of_the_class_is_undone_by_the_keyword_none():
     class Limited(pf.AsyncParallelBatchNode):
         max_concurrency = 2
