@@ -123,8 +123,9 @@ class Journal:
         `decode(dict)` makes the value again; it is not asked about any other dict.
     synchronous: "normal", or "full" to survive the loss of power.
 
-    One journal may be used by several threads, one file by several processes. A file that stands
-    beside it, PATH-owner-..., belongs to a run that is going on, or whose process has died.
+    One journal may be used by several threads, one file by several processes. While it is open, and
+    after a crash, the last commits stand in PATH-wal: who copies or moves the file takes that along.
+    PATH-owner-... belongs to a run that is going on, or whose process has died.
 
     Raises: `JournalError` for a file that is damaged, foreign, of a newer version, or not to be
         opened, and leaves it as it was.
