@@ -1,0 +1,365 @@
+"""What a run tells while it runs: steps, the hooks that hear of them, and `emit`.
+
+    >>> from pocketflow import Flow, Node
+    >>> class Greet(Node):
+    ...     def exec(self, prep_res):
+    ...         emit({"type": "status", "text": "greeting"})
+    >>> class Print(Hook):
+    ...     def on_start(self, step):
+    ...         print("start", step.path)
+    ...     def on_event(self, step, event):
+    ...         print("event", step.path, event["text"])
+    >>> with Print():
+    ...     Flow(Greet()).run({})
+    start Flow
+    start Flow/prep
+    start Flow/0:Greet
+    start Flow/0:Greet/prep
+    start Flow/0:Greet/exec
+    event Flow/0:Greet/exec greeting
+
+A hook sees all that runs inside of its block: nested flows, tasks, and threads that run in a copy
+of the context, as `asyncio.to_thread` does. With no hook installed no step is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from typing import Any, Self
+
+from pocketflow import BatchNode, Flow, name_of, watcher
+
+__all__ = ["Hook", "Log", "Skip", "Step", "emit", "hooked"]
+
+
+class Step:
+    """One unit of work, as hooks see it.
+
+    kind: "flow" or "node" for a visit, "prep" for its prep, "exec" for the exec of one item, with
+        all of its attempts; an entry of a batch flow and a parallel branch are a "flow".
+    node, name: whose work it is; its `name` attribute if that is a text, else the name of its class.
+    parent: the step inside of which this one runs; None for the outermost.
+    index: of the item, entry or branch; None elsewhere.
+    shared: the store; None in an exec step.
+    input: the item or prep result of an exec step, the params of a batch entry; None elsewhere.
+    attempt: of an exec step, from 0.
+    skipped: whether the `Skip` of a hook stands for the work.
+    loop: the event loop on which an awaitable that a hook returns is awaited; None where the work
+        is not awaited, which are the prep and exec of a sync node and all of a sync flow.
+    path: where in the run; the same however the run is executed, or resumed:
+
+        NAME             the outermost flow or node
+        PARENT/N:NAME    the N-th visit of one orchestration, from 0
+        PARENT[I]        the I-th entry of a batch flow, or branch
+        PARENT/prep      the prep of a visit
+        PARENT/exec      the exec of a node
+        PARENT/exec[I]   the exec of the I-th item of a batch
+        PARENT/~N:NAME   the N-th flow or node that user code runs inside of a step
+
+        Each of `/ [ ] : ~ %` in a name stands there as % and its two hexadecimal digits.
+    """
+
+    def __init__(self, role: str, node: Any, args: tuple[Any, ...], index: int | None, parent: Step | None) -> None:
+        """role, node, args, index: as a `pocketflow.Watcher` gets them."""
+        self.node, self.name, self.parent, self.index = node, name_of(node), parent, index
+        self.kind = role if role in ("prep", "exec") else "flow" if isinstance(node, Flow) else "node"
+        self.shared: Any = None if role == "exec" else args[0]
+        self.input: Any = args[0] if role == "exec" else None
+        if role in ("entry", "branch"):
+            self.shared = parent.shared if parent else None
+        if role == "entry" and isinstance(args[0], Mapping):
+            self.input = {**node.params, **args[0]}
+        self.attempt, self.skipped = 0, False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._begun = {"visit": 0, "run": 0, "exec": 0}  # how many steps of each role have begun inside of this one
+        self.path = self._path(role)
+
+    def _path(self, role: str) -> str:
+        outer, name = self.parent, self.name.translate(_ESCAPES)
+        if outer is None:
+            return name if role in ("visit", "run") else f"{name}/{role}"
+        number = outer._begun.get(role, 0)
+        outer._begun[role] = number + 1
+        if role in ("visit", "run"):
+            return f"{outer.path}/{'~' if role == 'run' else ''}{number}:{name}"
+        if role == "exec" and self.index is None and (number or isinstance(self.node, BatchNode)):
+            self.index = number  # of an own `_exec` that goes through the items itself
+        item = "" if self.index is None else f"[{self.index}]"
+        return f"{outer.path}/{role}{item}" if role in ("prep", "exec") else f"{outer.path}{item}"
+
+    def __repr__(self) -> str:
+        return f"Step({self.path!r}, kind={self.kind!r})"
+
+
+_ESCAPES = {ord(char): f"%{ord(char):02X}" for char in "/[]:~%"}
+
+
+class Skip:
+    """Returned by `Hook.on_start`: do not do the work; `result` is what it would have returned."""
+
+    def __init__(self, result: Any = None) -> None:
+        self.result = result
+
+
+class Hook:
+    """Sees every step of what runs inside of `with hook:`. Override what you need.
+
+    Whoever got through an `on_start` gets one `on_end` or `on_error`. Inner hooks hear of starts
+    after the outer ones, and of ends and errors before them; one that is entered twice is told
+    once. A hook is called in the thread that does the work. Its exception fails the step, with a
+    note that names the hook; one that `emit` raises inside of an exec is retried like any other.
+
+    Each method may return an awaitable where `step.loop` is set: the run goes on when it is done.
+    """
+
+    def __enter__(self) -> Self:
+        _install(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _remove(self)
+
+    def on_start(self, step: Step) -> Any:
+        """`step` begins. Return `Skip(result)` to have it not done; the first Skip wins."""
+
+    def on_event(self, step: Step, event: dict[str, Any]) -> Any:
+        """`event` was emitted inside of `step`: that very dict, so a hook may answer by writing into it."""
+
+    def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> Any:
+        """Attempt number `attempt`, from 0, failed; the next begins in `wait` seconds."""
+
+    def on_end(self, step: Step, result: Any) -> Any:
+        """`step` is done; `result` is the action of a visit, and what prep or exec returned."""
+
+    def on_error(self, step: Step, error: BaseException) -> Any:
+        """`step` failed for good, or was cancelled (`asyncio.CancelledError`)."""
+
+
+class hooked:
+    """`with hooked(a, b):` installs several hooks, as `with a, b:` does."""
+
+    def __init__(self, *hooks: Hook) -> None:
+        for hook in hooks:
+            if not isinstance(hook, Hook):
+                raise TypeError(f"hooked({hook!r}): write an instance of Hook")
+        self.hooks = hooks
+
+    def __enter__(self) -> None:
+        for hook in self.hooks:
+            _install(hook)
+
+    def __exit__(self, *_: object) -> None:
+        for hook in reversed(self.hooks):
+            _remove(hook)
+
+
+def emit(event: dict[str, Any]) -> Awaitable[None]:
+    """Send an event, a dict with a "type", from inside a node to the hooks; without a hook, do nothing.
+
+    In an async node `await emit(event)` waits for hooks that hold back. A thread that emits waits
+    without `await`. Where nothing can wait, as in a sync node on the event loop, the run goes on.
+    """
+    if not isinstance(event, dict) or "type" not in event:
+        raise TypeError(f'emit({event!r}): write a dict with a "type"')
+    watch = watcher.get()
+    return watch.tell("on_event", event) if watch else _NOTHING
+
+
+class _Hooks:
+    """The `pocketflow.Watcher` that makes a step of each unit of work, and calls the hooks.
+
+    installed: every hook in its order, once for each block that it was entered with.
+    step: the one at hand; None outside of a run.
+    """
+
+    def __init__(self, installed: tuple[Hook, ...], step: Step | None) -> None:
+        self.installed, self.step = installed, step
+        self.hooks = [hook for n, hook in enumerate(installed) if not any(hook is other for other in installed[:n])]
+        self.executing = step.node if step and step.kind == "exec" else None
+
+    def do(self, role: str, node: Any, work: Callable[..., Any], *args: Any, index: int | None = None) -> Any:
+        step = Step(role, node, args, index, self.step)
+        result, told = None, list[Hook]()
+        try:
+            for hook in self.hooks:
+                result = _skipped(step, result, _call(hook.on_start, step))
+                told.append(hook)
+            if not step.skipped:
+                watcher.set(_Hooks(self.installed, step))
+                result = work(*args)
+                watcher.set(self)
+            while told:
+                _call(told.pop().on_end, step, result)
+        except BaseException as error:
+            watcher.set(self)
+            failure = error
+            while told:
+                try:
+                    _call(told.pop().on_error, step, failure)
+                except BaseException as raised:
+                    failure = raised
+            if failure is error:
+                raise
+            raise failure  # noqa: B904  # its context is the error that it replaces
+        return result
+
+    async def do_async(
+        self, role: str, node: Any, work: Callable[..., Any], *args: Any, index: int | None = None
+    ) -> Any:
+        step = Step(role, node, args, index, self.step)
+        step.loop = asyncio.get_running_loop()
+        result, told = None, list[Hook]()
+        try:
+            for hook in self.hooks:
+                result = _skipped(step, result, await _call_async(hook.on_start, step))
+                told.append(hook)
+            if not step.skipped:
+                watcher.set(_Hooks(self.installed, step))
+                result = work(*args)
+                result = await result if hasattr(result, "__await__") else result  # the visit of a sync node
+                watcher.set(self)
+            while told:
+                await _call_async(told.pop().on_end, step, result)
+        except BaseException as error:
+            watcher.set(self)
+            failure = error
+            while told:
+                try:
+                    await _call_async(told.pop().on_error, step, failure)
+                except BaseException as raised:
+                    failure = raised
+            if failure is error:
+                raise
+            raise failure  # noqa: B904  # its context is the error that it replaces
+        return result
+
+    def tell(self, method: str, *args: Any) -> Awaitable[None]:
+        """Call a method of every hook for the step at hand. What they hold back is awaited by whoever can."""
+        step, held = self.step, list[tuple[Callable[..., Any], Any]]()
+        if step is None:
+            return _NOTHING
+        for hook in self.hooks:
+            call = getattr(hook, method)
+            answer = _call(call, step, *args) if step.loop is None else _asked(call, step, *args)
+            if answer is not None and inspect.isawaitable(answer):
+                held.append((call, answer))
+        if method == "on_retry":
+            step.attempt += 1
+        if not held:
+            return _NOTHING
+        if step.loop is asyncio._get_running_loop():
+            # Begun at once, so that a hook is called also where `emit` is not awaited.
+            return _Held([(call, asyncio.ensure_future(it) if inspect.iscoroutine(it) else it) for call, it in held])
+        asyncio.run_coroutine_threadsafe(_wait_for(_Held(held)), step.loop).result()  # type: ignore[arg-type]  # set here
+        return _NOTHING
+
+
+class _Held:
+    """What hooks hold back: awaited one after the other, each error with the name of its hook."""
+
+    def __init__(self, answers: list[tuple[Callable[..., Any], Any]]) -> None:
+        self.answers = answers
+
+    def __await__(self) -> Generator[Any, None, None]:
+        for method, answer in self.answers:
+            try:
+                yield from answer.__await__()
+            except Exception as error:
+                _blame(error, method)
+                raise
+
+
+_NOTHING = _Held([])
+
+
+async def _wait_for(held: _Held) -> None:
+    await held
+
+
+def _skipped(step: Step, result: Any, answer: Any) -> Any:
+    """The result of a step that this answer of a hook skips, unless one before did."""
+    if not isinstance(answer, Skip) or step.skipped:
+        return result
+    step.skipped = True
+    return answer.result
+
+
+def _asked(method: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return method(*args)
+    except Exception as error:
+        _blame(error, method)
+        raise
+
+
+def _call(method: Callable[..., Any], step: Step, *args: Any) -> Any:
+    answer = _asked(method, step, *args)
+    if answer is not None and inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        advice = "return one where step.loop is set, and None elsewhere"
+        raise TypeError(f"{_title(method)} returned an awaitable for {step.path}, where nothing awaits it: {advice}")
+    return answer
+
+
+async def _call_async(method: Callable[..., Any], step: Step, *args: Any) -> Any:
+    answer = _asked(method, step, *args)
+    if answer is not None and inspect.isawaitable(answer):
+        try:
+            return await answer
+        except Exception as error:
+            _blame(error, method)
+            raise
+    return answer
+
+
+def _blame(error: Exception, method: Callable[..., Any]) -> None:
+    with contextlib.suppress(AttributeError, TypeError):  # an exception may be frozen, or have other notes
+        error.add_note(f"raised by the hook {_title(method)}")
+
+
+def _title(method: Callable[..., Any]) -> str:
+    return getattr(method, "__qualname__", None) or repr(method)
+
+
+def _install(hook: Hook) -> None:
+    now = watcher.get()
+    installed, step = (now.installed, now.step) if isinstance(now, _Hooks) else ((), None)
+    watcher.set(_Hooks((*installed, hook), step))
+
+
+def _remove(hook: Hook) -> None:
+    """The last of its blocks in this context; one that is exited in another context leaves it as it is."""
+    now = watcher.get()
+    if isinstance(now, _Hooks):
+        last = max((n for n, other in enumerate(now.installed) if other is hook), default=None)
+        left = tuple(other for n, other in enumerate(now.installed) if n != last)
+        watcher.set(_Hooks(left, now.step) if left or now.step else None)
+
+
+class Log(Hook):
+    """Logs starts and ends at `level`, retries as warnings, and errors as errors, each with the path of its step.
+
+    logger: a `logging.Logger`; None means the one named "pocketflow".
+    """
+
+    def __init__(self, logger: logging.Logger | None = None, level: int = logging.INFO) -> None:
+        self.logger, self.level = logger or logging.getLogger("pocketflow"), level
+
+    def on_start(self, step: Step) -> None:
+        self.logger.log(self.level, "start %s", step.path)
+
+    def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> None:
+        self.logger.warning("retry %s in %g s: attempt %d failed with %r", step.path, wait, attempt + 1, error)
+
+    def on_end(self, step: Step, result: Any) -> None:
+        action = f" -> {result!r}" if step.kind in ("node", "flow") and result is not None else ""
+        self.logger.log(self.level, "%s %s%s", "skip" if step.skipped else "end", step.path, action)
+
+    def on_error(self, step: Step, error: BaseException) -> None:
+        level = logging.ERROR if isinstance(error, Exception) else self.level
+        self.logger.log(level, "fail %s: %r", step.path, error)

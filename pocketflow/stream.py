@@ -1,0 +1,229 @@
+"""A run as a stream of events.
+
+>>> import asyncio
+>>> from contextlib import aclosing
+>>> from pocketflow import AsyncFlow, AsyncNode
+>>> class Tokens(AsyncNode):
+...     async def exec_async(self, prep_res):
+...         for word in ("to", "be"):
+...             yield word
+>>> async def main():
+...     async with aclosing(stream(AsyncFlow(Tokens()), {})) as events:
+...         async for event in events:
+...             if event["type"] == "chunk":
+...                 print(event["chunk"], event["path"])
+>>> asyncio.run(main())
+to AsyncFlow/0:Tokens
+be AsyncFlow/0:Tokens
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pocketflow import AsyncNode, BaseNode
+from pocketflow.hooks import Hook, Step
+
+__all__ = ["stream"]
+
+Event = dict[str, Any]
+
+
+async def stream(flow: Any, shared: Any, *, buffer: int = 64) -> AsyncGenerator[Event, None]:
+    """Run `flow` on `shared`, and give every event as it happens.
+
+    flow: a flow or node, of which a sync one runs in a thread; or an async function of `shared`,
+        such as `lambda shared: journal.run_async(flow, shared, run_id="monday")`.
+    buffer: how many events wait at most to be taken, and one for each that is held back. Who makes
+        more is held back: async generators, `await emit`, threads, and the visits of sync nodes.
+
+    An event is a dict with "type", "node" and "path" (the node's) and, in a batch or of a branch,
+    "item" (its index). What a generator yields that is no event is {"type": "chunk", "chunk": value}.
+    Beside what is emitted inside, there are:
+
+        node_start              of nodes and flows; kind ("node" or "flow")
+        node_end                kind, action, seconds; skipped (true) where a hook restored it
+        item_start, item_end    of an item, entry or branch; item_end: seconds, skipped as above
+        node_retry              error (its repr), attempt (from 0), wait (seconds)
+        node_error              error (its repr): once, from the innermost node that failed
+
+    An error of the run is raised after the events before it. Closing the stream cancels the run
+    and waits for it; of a sync flow for the step that runs, and no other begins. So write:
+
+        async with contextlib.aclosing(stream(flow, shared)) as events:
+            async for event in events: ...
+    """
+    if not isinstance(buffer, int) or buffer < 1:
+        raise ValueError(f"buffer must be at least 1, not {buffer!r}")
+    events = _Events(buffer)
+    with events:
+        run = asyncio.create_task(_run(flow, shared))
+    run.add_done_callback(lambda _: events.news.set())
+    try:
+        while events.waiting or not run.done():
+            events.news.clear()
+            while events.waiting:
+                yield events.take()
+            if not run.done():
+                await events.news.wait()
+        run.result()
+    finally:
+        events.close()
+        run.cancel()
+        await _ended(run)
+
+
+async def _run(flow: Any, shared: Any) -> None:
+    if isinstance(flow, AsyncNode):
+        await flow.run_async(shared)
+    elif isinstance(flow, BaseNode):
+        await _in_thread(flow.run, shared)
+    else:
+        running = flow(shared) if callable(flow) else None
+        if not inspect.isawaitable(running):
+            raise TypeError(f"stream({flow!r}): write a flow, a node, or an async function of shared")
+        await running
+
+
+async def _in_thread(function: Callable[..., Any], *args: Any) -> None:
+    """Run a function in a thread of its own, and wait for its end also when cancelled, as nobody can stop it."""
+    with ThreadPoolExecutor(1) as executor:
+        ended = asyncio.wrap_future(executor.submit(contextvars.copy_context().run, function, *args))
+        try:
+            await asyncio.shield(ended)
+        finally:
+            await _ended(ended)
+
+
+async def _ended(future: asyncio.Future[Any]) -> None:
+    """Wait until a future is done, whatever comes of it, even while we are cancelled."""
+    cancelled = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not future.cancelled():
+        future.exception()  # seen, so that asyncio does not report it as lost
+    if cancelled:
+        raise cancelled
+
+
+class _Events(Hook):
+    """Makes events of steps, keeps those that wait to be taken, and holds back who makes more."""
+
+    def __init__(self, buffer: int) -> None:
+        self.buffer, self.waiting = buffer, deque[Event]()
+        self.news, self.room = asyncio.Event(), asyncio.Event()
+        self.loop, self.thread = asyncio.get_running_loop(), threading.get_ident()
+        self.is_closed = False
+        self.base: Any = ...  # the step around the run; None if there is none
+        self.started: dict[Step, float] = {}  # of the steps that run
+        self.failed: dict[Step | None, tuple[Step, Exception]] = {}  # below a step that runs: who failed first, and how
+
+    def take(self) -> Event:
+        event = self.waiting.popleft()
+        if len(self.waiting) <= self.buffer // 2:
+            self.room.set()
+        return event
+
+    def close(self) -> None:
+        self.is_closed = True
+        self.waiting.clear()
+        self.room.set()
+
+    def put(self, step: Step, event: Event) -> Any:
+        """Add an event of a step; the answer, where there is one, is what its maker has to wait for."""
+        visit = step.parent if step.kind in ("prep", "exec") and step.parent else step
+        item = {} if step.index is None else {"item": step.index}
+        path = visit.path if visit is not step or not item else visit.path[: visit.path.rindex("[")]
+        self.waiting.append({**event, "node": visit.name, "path": path, **item})
+        here = threading.get_ident() == self.thread
+        if here:
+            self.news.set()
+        else:
+            self.loop.call_soon_threadsafe(self.news.set)
+        if len(self.waiting) <= self.buffer or self.is_closed:
+            return None
+        if here:
+            self.room.clear()
+        if step.loop is not None:
+            return _Room(self)
+        if not here:
+            asyncio.run_coroutine_threadsafe(_wait_for(_Room(self)), self.loop).result()
+        return None
+
+    def on_start(self, step: Step) -> Any:
+        if self.is_closed:
+            raise asyncio.CancelledError("the stream was closed")
+        if self.base is ...:
+            self.base = step.parent
+        self.started[step] = time.perf_counter()
+        kind = _event_kind(step)
+        if kind is None:
+            return None
+        told = self.put(step, {"type": "item_start"} if kind == "item" else {"type": "node_start", "kind": step.kind})
+        if told is None and step.loop and not isinstance(step.node, AsyncNode):
+            return asyncio.sleep(0)  # so that events of sync nodes are taken between their visits
+        return told
+
+    def on_event(self, step: Step, event: Event) -> Any:
+        return self.put(step, event)
+
+    def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> Any:
+        return self.put(step, {"type": "node_retry", "error": repr(error), "attempt": attempt, "wait": wait})
+
+    def on_end(self, step: Step, result: Any) -> Any:
+        self.failed.pop(step, None)
+        more = {"seconds": time.perf_counter() - self.started.pop(step)} | ({"skipped": True} if step.skipped else {})
+        kind = _event_kind(step)
+        if kind is None:
+            return None
+        if kind == "item":
+            return self.put(step, {"type": "item_end", **more})
+        return self.put(step, {"type": "node_end", "kind": step.kind, "action": result, **more})
+
+    def on_error(self, step: Step, error: BaseException) -> Any:
+        self.started.pop(step, None)
+        place, inner = self.failed.pop(step, (step, error))
+        if not isinstance(error, Exception):
+            return None
+        if inner is not error:
+            place = step
+        if step.parent is self.base:
+            return self.put(place, {"type": "node_error", "error": repr(error)})
+        if step.index is None or step.parent not in self.failed:  # of what runs at once the first is the one to leave
+            self.failed[step.parent] = (place, error)
+        return None
+
+
+class _Room:
+    """Awaited until there is room in the buffer, or nobody takes from it any more."""
+
+    def __init__(self, events: _Events) -> None:
+        self.events = events
+
+    def __await__(self) -> Generator[Any, None, None]:
+        events = self.events
+        while len(events.waiting) > events.buffer and not events.is_closed:
+            events.room.clear()
+            yield from events.room.wait().__await__()
+
+
+async def _wait_for(room: _Room) -> None:
+    await room
+
+
+def _event_kind(step: Step) -> str | None:
+    """Of which events a step is told: "item", "node", or None."""
+    if step.index is not None:
+        return "item"
+    return "node" if step.kind in ("node", "flow") else None
