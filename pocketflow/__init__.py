@@ -184,9 +184,8 @@ class Node(BaseNode):
     def __init__(self, max_retries: int = 1, wait: Wait = 0) -> None:
         super().__init__()
         self.max_retries, self.wait = max_retries, wait
-        if max_retries != 1 or wait != 0:
-            _check(self, "max_retries", max_retries, 1)
-            _check(self, "wait", 0 if callable(wait) else wait, 0)
+        _check(self, "max_retries", max_retries, 1)
+        _check(self, "wait", 0 if callable(wait) else wait, 0)
 
     def exec_fallback(self, prep_res: Any, exc: Exception, /) -> Any:
         """Called after the last attempt has failed; its result stands for that of `exec`."""
@@ -362,8 +361,8 @@ class AsyncNode(Node):
                     wait = _wait_before_next(self, error, failures)
                     if wait is None:
                         return await self.exec_fallback_async(prep_res, error)
-                    if watch:
-                        await watch.tell("on_retry", error, len(failures) - 1, wait)
+                    if watch and (held := watch.tell("on_retry", error, len(failures) - 1, wait)):
+                        await held
                 if wait:
                     await asyncio.sleep(wait)
                 outer = outer or _retrying.get()
@@ -658,8 +657,9 @@ async def _outcome(node: AsyncNode, stream: Any) -> Any:
                 end, values = value, []
             elif not is_event and end is None:
                 values.append(value)
-            if watch := _watching():
-                await watch.tell("on_event", value if is_event else {"type": "chunk", "chunk": value})
+            event = value if is_event else {"type": "chunk", "chunk": value}
+            if (watch := _watching()) and (held := watch.tell("on_event", event)):
+                await held
     return values if end is None else {key: value for key, value in end.items() if key != "type"}
 
 
@@ -708,8 +708,8 @@ watcher: ContextVar[Any] = ContextVar("watcher", default=None)
 """What watches the run at hand, and stands around all of its work; None if nothing does: the one seam of this file.
 
 It has `do(role, node, work, *args, index=None)` and its twin `do_async`, which give what `work(*args)`
-gives; `tell(method, *args)`, which returns an awaitable; and `executing`, the node whose "exec" is
-at hand. role: "run" by user code, "visit", "prep", "exec", "entry" of a batch flow, "branch".
+gives; `tell(method, *args)`, which returns what there is to wait for, or None; and `executing`, the
+node whose "exec" is at hand. role: "run" by user code, "visit", "prep", "exec", "entry" of a batch flow, "branch".
 index: of the item, entry or branch. `pocketflow.hooks` puts there what calls hooks.
 """
 _watching = watcher.get  # asked inline wherever work begins, as a call there would cost a step a third
