@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import pocketflow as pf
 from tests.core.gated import LIMITS, SOURCES, Gated, Pause
 from tests.core.nodes import soon
 
