@@ -12,8 +12,6 @@ import pytest
 
 import pocketflow as pf
 
-pytestmark = pytest.mark.new
-
 
 class AsSync(ast.NodeTransformer):
     """Rewrites an async function to the sync one it should be the twin of."""
