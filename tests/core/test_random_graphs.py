@@ -13,7 +13,7 @@ import pytest
 import pocketflow as pf
 
 ACTIONS = [None, "", "a", "b"]
-GRAPHS = 500
+GRAPHS = 300
 
 
 class Visit(NamedTuple):
