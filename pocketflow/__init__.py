@@ -161,7 +161,7 @@ class BaseNode:
             for phase in ("prep", "exec", "post", "exec_fallback"):
                 written = getattr(cls, phase, None)
                 if inspect.iscoroutinefunction(written) or inspect.isasyncgenfunction(written):
-                    raise TypeError(f"{cls.__name__}.{phase} is async: write it as {phase}_async of an Async class")
+                    raise TypeError(f"{cls.__name__}.{phase} is async: in an AsyncNode or AsyncFlow write {phase}_async")
         asked = ("__new__", "__reduce__", "__reduce_ex__", "__getstate__")  # by `copy.copy`, as is __setstate__
         says_how = hasattr(cls, "__setstate__") or any(getattr(cls, it) is not getattr(object, it) for it in asked)
         if cls.__copy__ is BaseNode.__copy__ and (says_how or cls.__basicsize__ != BaseNode.__basicsize__):  # __slots__
@@ -624,7 +624,7 @@ def _target(node: Any) -> Any:
 
 def _start_of(flow: Flow) -> Any:
     if flow.start_node is None:
-        raise ValueError(f"{name_of(flow)} has no start: write start=node, or a node in place of None")
+        raise ValueError(f"{name_of(flow)} has no start: write {type(flow).__name__}(start=node)")
     return flow.start_node
 
 
