@@ -161,7 +161,7 @@ class BaseNode:
             for phase in ("prep", "exec", "post", "exec_fallback"):
                 written = getattr(cls, phase, None)
                 if inspect.iscoroutinefunction(written) or inspect.isasyncgenfunction(written):
-                    raise TypeError(f"{cls.__name__}.{phase} is async: in an AsyncNode or AsyncFlow write {phase}_async")
+                    raise TypeError(f"{cls.__name__}.{phase} is async: an AsyncNode or AsyncFlow has {phase}_async")
         asked = ("__new__", "__reduce__", "__reduce_ex__", "__getstate__")  # by `copy.copy`, as is __setstate__
         says_how = hasattr(cls, "__setstate__") or any(getattr(cls, it) is not getattr(object, it) for it in asked)
         if cls.__copy__ is BaseNode.__copy__ and (says_how or cls.__basicsize__ != BaseNode.__basicsize__):  # __slots__
