@@ -1,4 +1,4 @@
-"""What ran when: a text tree, a timeline page, a Chrome trace, and metrics.
+"""What ran when: a text tree, a page to look at, a Chrome trace, and metrics.
 
     >>> from pocketflow import Flow, Node
     >>> class Fetch(Node):
@@ -7,49 +7,79 @@
     >>> with Trace() as trace:
     ...     action = Flow(start=Fetch()).run({})
     >>> print(trace)  # doctest: +ELLIPSIS
-    Flow ... -> found
-      Fetch ... -> found
+    Flow     +0 us  ... -> found
+      Fetch  +... us  ... -> found
     >>> trace.metrics()["Fetch"]["count"]
     1
 
+Each line says when a step began, counted from the first one, and how long it took.
+
 `trace.save("run.html")` writes a page that needs no network, `trace.save("run.json")` a file for
-ui.perfetto.dev and speedscope.app. It is a hook: it sees all that runs inside of its block, its
-tasks and threads included.
+ui.perfetto.dev and speedscope.app; in a notebook a trace as the last line of a cell is its page. It
+is a hook: it sees all that runs inside of its block, its tasks and threads included.
 """
 
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from heapq import heappop, heappush
 from importlib import resources
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, NamedTuple
 
+from pocketflow import AsyncParallelFlow
+from pocketflow.graph import Graph
 from pocketflow.hooks import Hook, Step
-from pocketflow.text import duration, printable, short
+from pocketflow.text import duration, number_of, printable, short
 
-__all__ = ["Span", "Trace"]
+__all__ = ["Retry", "Span", "Trace", "Usage"]
 
-_SIBLINGS = 20
+CONTENT = 2000  # characters of an input, a result, and all events of a step
+_SIBLINGS, _ENDS = 20, 10  # of more siblings the first and the last are printed, and those that failed
 _VISITS = ("node", "flow")
+_told = Repr()
+_told.maxstring = _told.maxother = CONTENT
+_told.maxlist = _told.maxtuple = _told.maxset = _told.maxfrozenset = _told.maxdict = _told.maxdeque = 50
+
+
+class Retry(NamedTuple):
+    """An attempt that was followed by another: when it failed, the seconds until the next, and its error."""
+
+    time: float
+    wait: float
+    error: str
+
+
+class Usage(NamedTuple):
+    """What a call of a model took, as an event of the type "usage" told it."""
+
+    model: str | None
+    input_tokens: int
+    output_tokens: int
 
 
 @dataclass(slots=True, eq=False)
 class Span:
-    """What a `Trace` keeps of a step: nothing of the node, the store, inputs or results.
+    """What a `Trace` keeps of a step: nothing of the node or the store.
 
     parent: the span inside of which it ran; None for the outermost.
-    kind, name, path: those of the step. All texts are printable: what is not is escaped.
+    kind: that of the step, but for an "entry" of a batch flow and a "branch".
+    name, path: those of the step. All texts are printable: what is not is escaped.
     start, end: seconds of the clock of the trace; `end` is None while it runs.
     state: "running", "done", "skipped" (a hook's `Skip` stood for the work), "failed", or
         "cancelled" (by whatever is no `Exception`: a cancellation, a pause, Ctrl-C).
-    action: of a visit, if it gave one. error: the repr of what ended it. Both cut to 120 characters.
-    retries: (time, seconds until the next attempt, error) of every attempt that was followed by another.
+    action: of a visit, if it gave one. error: the repr of what ended it. Both cut to 500 characters.
+    notes: of the error, where it left the outermost step.
+    content: "input", "result" and "events", as text, where they were asked for.
     """
 
     parent: Span | None
@@ -61,7 +91,10 @@ class Span:
     state: str = "running"
     action: str | None = None
     error: str | None = None
-    retries: tuple[tuple[float, float, str], ...] = ()
+    retries: tuple[Retry, ...] = ()
+    usage: tuple[Usage, ...] = ()
+    notes: tuple[str, ...] = ()
+    content: dict[str, str] | None = None
 
     @property
     def item(self) -> str:
@@ -71,7 +104,7 @@ class Span:
     @property
     def is_visit(self) -> bool:
         """Whether it is a node or flow, and no part of one."""
-        return self.kind in _VISITS and not self.item
+        return self.kind in _VISITS
 
     def took(self, now: float) -> float:
         """Seconds until its end, or until now."""
@@ -81,65 +114,213 @@ class Span:
 class Trace(Hook):
     """Records what ran when. Enter it as often as you like: all the runs stand in one trace.
 
-    clock: returns seconds; only differences count. Whatever is printed or saved while something
-    runs shows that as running. A step takes some 250 bytes.
+    content: keep what went in and out as well: inputs of exec steps and batch entries, results of
+        prep and exec, and emitted events, as text of at most 2,000 characters each. Prompts and
+        answers then stand in the files: mind who reads them.
+    clock: returns seconds; only differences count.
+
+    Of the flows themselves the outermost are kept, for their picture. Tokens are those of "usage"
+    events. Whatever is printed or saved while something runs shows that as running.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.clock = clock
+    def __init__(self, content: bool = False, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.content, self.clock = content, clock
         self.spans: list[Span] = []  # in the order of their starts
+        self.flows: dict[str, Any] = {}  # by the path of their run
         self._open: dict[Step | None, Span] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, history: Iterable[Mapping[str, Any]], flow: Any = None) -> Trace:
+        """A trace of a recorded run: the rows of `journal.history(run_id)`. `flow` is what ran, for its picture."""
+        trace = cls(content=True)
+        trace.spans = _recorded(list(history), flow)
+        now = max((span.end for span in trace.spans if span.end), default=0.0)
+        trace.clock = lambda: now
+        if flow is not None and trace.spans:
+            trace.flows[trace.spans[0].path] = flow
+        return trace
 
     def on_start(self, step: Step) -> None:
+        if step.parent is None and step.kind in _VISITS:
+            self.flows.setdefault(step.path, step.node)
         parent = self._open.get(step.parent)
-        self._open[step] = span = Span(parent, step.kind, printable(step.name), printable(step.path), self.clock())
+        self._open[step] = span = Span(parent, _kind(step), printable(step.name), printable(step.path), self.clock())
+        if self.content and step.input is not None:
+            span.content = {"input": _content(step.input)}
         self.spans.append(span)
+
+    def on_event(self, step: Step, event: dict[str, Any]) -> None:
+        span = self._open.get(step)
+        if span and event["type"] == "usage":
+            with self._lock:  # as threads may emit inside of one step
+                span.usage += (_usage(event),)
+        elif span and self.content:
+            with self._lock:
+                _add_event(span, event)
 
     def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> None:
         if span := self._open.get(step):
-            span.retries += ((self.clock(), wait, short(error)),)
+            span.retries += (Retry(self.clock(), wait, short(error)),)
 
     def on_end(self, step: Step, result: Any) -> None:
         span = self._open.pop(step)
         span.end, span.state = self.clock(), "skipped" if step.skipped else "done"
         if step.kind in _VISITS and result is not None:
-            span.action = short(result)
+            span.action = short(result, 500)
+        elif self.content and step.kind in ("prep", "exec") and result is not None:
+            span.content = {**(span.content or {}), "result": _content(result)}
 
     def on_error(self, step: Step, error: BaseException) -> None:
         span = self._open.pop(step)
         span.end, span.state = self.clock(), "failed" if isinstance(error, Exception) else "cancelled"
         if not isinstance(error, asyncio.CancelledError):
-            span.error = short(error)
+            span.error = short(repr(error), 500)
+        if span.parent is None:
+            span.notes = tuple(short(str(note), 500) for note in getattr(error, "__notes__", ()))
 
     def __str__(self) -> str:
-        """A tree, a line for every visit, entry, branch and item; of more than 20 siblings the first 20."""
+        """A tree, a line for every visit, with when it began and how long it took.
+
+        A batch is one line (p50, p95 and the longest of its items), and one for each that failed.
+        Of more than 20 visits in a row the first and the last ten are shown, and all that failed.
+        """
         return "\n".join(_tree(list(self.spans), self.clock()))
 
-    def metrics(self) -> dict[str, dict[str, float]]:
-        """Per name of a node or flow: `count, errors, retries, total, mean, longest`, the last three in seconds.
+    def __repr__(self) -> str:
+        return f"<Trace of {number_of(len(self.spans), 'step')}>"
 
-        `count` counts visits that have ended, but not skipped ones; the name that took longest comes first.
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """For notebooks: the page in a frame of its own."""
+        frame = '<iframe sandbox="allow-scripts" style="width: 100%; height: 640px; border: 0" srcdoc="{}"></iframe>'
+        return {"text/html": frame.format(html.escape(self.html())), "text/plain": str(self)}
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Per name of a node or flow: `count, errors, retries, total, mean, longest, input_tokens, output_tokens`.
+
+        `count` counts visits that have ended, but not skipped ones; `total`, `mean` and `longest` are seconds; the
+        tokens are those of the node itself, not of flows inside of it. The name that took longest comes first.
         """
         return _metrics(list(self.spans), _VISITS)
 
+    def html(self) -> str:
+        """The page: how it ended, the flow's graph, a timeline, and the slowest nodes."""
+        return _page(list(self.spans), self.clock(), self.flows)
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a page for people (`.html`), or Chrome trace events (`.json`), as the suffix of `path` says."""
-        formats = {".html": _page, ".json": _chrome}
-        write = formats.get(Path(path).suffix.lower())
-        if write is None:
+        """Write the page (`.html`), or Chrome trace events (`.json`), as the suffix of `path` says."""
+        suffix = Path(path).suffix.lower()
+        if suffix not in (".html", ".json"):
             raise ValueError(f"save({os.fspath(path)!r}): write a name that ends in .html or .json")
-        Path(path).write_text(write(list(self.spans), self.clock()), encoding="utf-8")
+        text = self.html() if suffix == ".html" else _chrome(list(self.spans), self.clock())
+        Path(path).write_text(text, encoding="utf-8")
+
+
+def _kind(step: Step) -> str:
+    if step.kind != "flow" or step.index is None:
+        return step.kind
+    return "branch" if isinstance(step.node, AsyncParallelFlow) else "entry"
+
+
+def _usage(event: Mapping[str, Any]) -> Usage:
+    model = event.get("model")
+    return Usage(model and short(model), int(event.get("input_tokens") or 0), int(event.get("output_tokens") or 0))
+
+
+# What was said
+
+
+def _content(value: Any) -> str:
+    """A text as it is, chat messages a paragraph each, and the repr of all else, cut."""
+    if isinstance(value, list) and value and all(_is_message(one) for one in value[:50]):
+        return _cut("\n\n".join(f"{one['role']}: {one['content']}" for one in value[:50]))
+    return _cut(value if isinstance(value, str) else _told.repr(value))
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("content"), str) and "role" in value
+
+
+def _cut(text: str) -> str:
+    text = text if len(text) <= CONTENT else f"{text[: CONTENT - 3]}..."
+    return "\n".join(printable(line) for line in text.replace("\t", "    ").split("\n"))
+
+
+def _add_event(span: Span, event: dict[str, Any]) -> None:
+    """Add an event to those of a span: chunks of text run on, any other has a line."""
+    span.content = span.content or {}
+    before, chunk = span.content.get("events", ""), event.get("chunk")
+    if len(before) >= CONTENT:
+        return
+    if event["type"] == "chunk" and isinstance(chunk, str):
+        span.content["events"] = _cut(before + chunk)
+        return
+    facts = ", ".join(f"{key}: {short(value)}" for key, value in event.items() if key != "type")
+    line = f"{short(event['type'])} {facts}".rstrip()
+    span.content["events"] = _cut(f"{before}{'' if before.endswith(chr(10)) or not before else chr(10)}{line}\n")
+
+
+# A recorded run
+
+
+def _recorded(rows: list[Mapping[str, Any]], flow: Any) -> list[Span]:
+    """The spans of recorded steps, and of those around them that have no record, as they did not end."""
+    graph = None if flow is None else Graph(flow)
+    spans: dict[str, Span] = {}
+    for row in rows:
+        if row["kind"] in ("prep", "exec", *_VISITS) and row["path"]:
+            end, path = datetime.fromisoformat(row["at"]).timestamp(), printable(row["path"])
+            span = spans[path] = Span(None, row["kind"], "", path, end - (row.get("seconds") or 0), end, "done")
+            if row.get("action") is not None:
+                span.action = short(row["action"], 500)
+            if row["kind"] == "exec" and row.get("result") is not None:
+                span.content = {"result": _content(row["result"])}
+    for span in list(spans.values()):
+        _join(span, spans)
+    for span in spans.values():
+        span.name = _name(span)
+        if span.item and span.kind in _VISITS:
+            place = graph.locate(span.path) if graph else None
+            span.kind = "branch" if graph and place and graph[place].kind in ("parallel", "dataflow") else "entry"
+    return sorted(spans.values(), key=lambda span: (span.start, span.path.count("/"), span.path))
+
+
+def _join(span: Span, spans: dict[str, Span]) -> None:
+    """Put a span into the one around it, which is made where there is none, and grows with what is in it."""
+    while outer := _around(span.path):
+        parent = spans.setdefault(outer, Span(None, "flow", "", outer, span.start))
+        span.parent, parent.start = parent, min(parent.start, span.start)
+        if parent.end is not None and span.end is not None:
+            parent.end = max(parent.end, span.end)
+        span = parent
+
+
+def _around(path: str) -> str:
+    return path[: path.rindex("[")] if path.endswith("]") and "/exec[" not in path[path.rfind("/") :] else path.rpartition("/")[0]
+
+
+def _name(span: Span) -> str:
+    """The name in a path; that of a part is the name of its node."""
+    last = span.path if span.kind in _VISITS else _around(span.path)
+    return last.rpartition("/")[2].partition("[")[0].partition(":")[2] or last.rpartition("/")[2].partition("[")[0]
+
+
+# Numbers
 
 
 def _metrics(spans: list[Span], kinds: tuple[str, ...]) -> dict[str, dict[str, float]]:
     rows: dict[str, dict[str, float]] = {}
+    columns = ("count", "errors", "retries", "total", "mean", "longest", "input_tokens", "output_tokens")
     for span in spans:
-        if span.kind != "exec" and not (span.kind in kinds and span.is_visit):
+        if span.kind not in ("prep", "exec", *kinds):
             continue
-        row = rows.setdefault(span.name, dict.fromkeys(("count", "errors", "retries", "total", "mean", "longest"), 0))
+        row = rows.setdefault(span.name, dict.fromkeys(columns, 0)) if span.kind != "prep" else rows.get(span.name, {})
+        for usage in span.usage:
+            row["input_tokens"] += usage.input_tokens
+            row["output_tokens"] += usage.output_tokens
         if span.kind == "exec":
             row["retries"] += len(span.retries)
-        elif span.end is not None and span.state != "skipped":
+        elif span.is_visit and span.end is not None and span.state != "skipped":
             took = span.took(span.end)
             row["count"] += 1
             row["errors"] += span.state == "failed"
@@ -151,45 +332,84 @@ def _metrics(spans: list[Span], kinds: tuple[str, ...]) -> dict[str, dict[str, f
 
 # The text tree
 
+_Inside = dict[Span | None, list[Span]]
+
 
 def _tree(spans: list[Span], now: float) -> list[str]:
-    inside: dict[Span | None, list[Span]] = {}
+    inside: _Inside = {}
     for span in spans:
         inside.setdefault(span.parent, []).append(span)
+    first = spans[0].start if spans else 0.0
     lines = list(_lines(inside, None, "", now))
     width = max((len(label) for label, _, _ in lines), default=0)
-    return [f"{label:{width}}  {took:>9}  {facts}".rstrip() for label, took, facts in lines]
+    starts = [f"+{duration(span.start - first)}" if span else "" for _, span, _ in lines]
+    tooks = [duration(span.took(now)) if span else "" for _, span, _ in lines]
+    columns = [max(map(len, column), default=0) for column in (starts, tooks)]
+    return [
+        f"{label:{width}}  {start:>{columns[0]}}  {took:>{columns[1]}}  {facts}".rstrip()
+        for (label, _, facts), start, took in zip(lines, starts, tooks, strict=True)
+    ]
 
 
-def _lines(inside: dict[Span | None, list[Span]], parent: Span | None, indent: str, now: float) -> Iterator[Any]:
-    """The label, duration and facts of all that ran inside of `parent`."""
-    shown = [span for span in inside.get(parent, ()) if not _is_folded(span, inside)]
-    for span in shown[:_SIBLINGS]:
+def _lines(inside: _Inside, parent: Span | None, indent: str, now: float) -> Iterator[tuple[str, Span | None, str]]:
+    """The label, the span and the facts of all that ran inside of `parent`; no span where lines are left out."""
+    siblings = [span for span in inside.get(parent, ()) if not _is_folded(span, inside)]
+    left_out = 0
+    for number, span in enumerate(siblings):
+        is_end = number < _ENDS or number >= len(siblings) - _ENDS
+        if len(siblings) > _SIBLINGS and not is_end and not _has_failed(span, inside):
+            left_out += 1
+            continue
+        if left_out:
+            yield f"{indent}... {left_out:,} more", None, ""
+            left_out = 0
         label = span.name if span.is_visit else span.item or span.kind
-        yield indent + label, duration(span.took(now)), _facts(span, inside)
+        yield indent + label, span, _facts(span, inside, now)
         yield from _lines(inside, span, f"{indent}  ", now)
-    if rest := shown[_SIBLINGS:]:
-        failed = sum(span.state == "failed" for span in rest)
-        yield f"{indent}... {len(rest):,} more", "", f"{failed:,} failed" if failed else ""
 
 
-def _is_folded(span: Span, inside: dict[Span | None, list[Span]]) -> bool:
-    """Whether the line of its node says it all: so with the only exec, and with a prep that went well."""
-    if span in inside or span.item:
-        return False
-    return span.kind == "exec" or (span.kind == "prep" and not span.error)
+def _has_failed(span: Span, inside: _Inside) -> bool:
+    """Whether it failed, or what it is folded from, or something in it that was caught."""
+    return span.state == "failed" or any(_has_failed(one, inside) for one in inside.get(span, ()) if one.item == "")
 
 
-def _facts(span: Span, inside: dict[Span | None, list[Span]]) -> str:
-    children = inside.get(span, ())
+def _is_folded(span: Span, inside: _Inside) -> bool:
+    """Whether the line around it says it all: so of a prep and exec, and of an item or entry that went well."""
+    if span.kind == "prep":
+        return span not in inside and not span.error
+    if span.kind == "exec":
+        return span not in inside and (not span.item or span.state != "failed")
+    return span.kind == "entry" and len(inside.get(span.parent, ())) > _ENDS and not _has_failed(span, inside)
+
+
+def _facts(span: Span, inside: _Inside, now: float) -> str:
+    children = inside.get(span, [])
     folded = [child for child in children if _is_folded(child, inside)]
-    attempts = 1 + sum(len(one.retries) for one in (span, *folded))
-    facts = [f"{attempts} attempts"] if attempts > 1 else []
+    attempts = 1 + sum(len(one.retries) for one in (span, *folded) if not one.item or one is span)
+    facts = [_items(children, now)] if any(child.kind in ("exec", "entry") and child.item for child in children) else []
+    facts += [f"{attempts} attempts"] if attempts > 1 else []
     if span.state != "done":
         told = not span.error or any(child.error == span.error for child in children if child not in folded)
-        facts.append(span.state if told else f"{span.state}: {span.error}")
+        facts.append(span.state if told else f"{span.state}: {short(span.error or '')}")
     if span.action:
-        facts.append(f"-> {span.action}")
+        facts.append(f"-> {short(span.action)}")
+    return ", ".join(facts)
+
+
+def _items(children: list[Span], now: float) -> str:
+    """Such as "12 items, p50 20.0 ms, p95 31.0 ms, longest 50.0 ms, 3 retries, 1 failed"; restored ones took no time."""
+    items = [child for child in children if child.item]
+    tooks = sorted(item.took(now) for item in items if item.state != "skipped")
+    one, many = ("item", "items") if items[0].kind == "exec" else ("entry", "entries")
+    facts = [number_of(len(items), one, many)]
+    if tooks:
+        p50, p95 = (duration(tooks[min(len(tooks) - 1, len(tooks) * percent // 100)]) for percent in (50, 95))
+        facts += [f"p50 {p50}, p95 {p95}, longest {duration(tooks[-1])}"]
+    if retries := sum(len(item.retries) for item in items):
+        facts.append(number_of(retries, "retry", "retries"))
+    for state in ("skipped", "cancelled", "failed"):
+        if number := sum(item.state == state for item in items):
+            facts.append(f"{number:,} {state}")
     return ", ".join(facts)
 
 
@@ -271,25 +491,70 @@ def _chrome(spans: list[Span], now: float) -> str:
     return json.dumps({"displayTimeUnit": "ms", "traceEvents": events})
 
 
-def _page(spans: list[Span], now: float) -> str:
-    """The page below with the data of the run, in columns of numbers, as 50,000 steps should load at once."""
+# The page
+
+
+def _page(spans: list[Span], now: float, flows: Mapping[str, Any]) -> str:
+    """The page of the run, with its data in columns of numbers, as 50,000 steps should load at once."""
     words: dict[str, int] = {}
 
     def number(word: str) -> int:
         return words.setdefault(word, len(words))
 
-    bars = _bars(spans, now)
-    position = {bar.span: index for index, bar in enumerate(bars)}
+    first = spans[0].start if spans else 0.0
+    position = {span: index for index, span in enumerate(spans)}
+    nodes = _located(spans, flows)
     rows = []
-    for bar in bars:
-        span, parent = bar.span, bar.span.parent
+    for span in spans:
+        end = now if span.end is None else min(span.end, now)  # it may have ended since `now`
+        start, finish = _microseconds(span.start - first), _microseconds(end - first)
+        parent = span.parent
         place = span.path[len(parent.path) if parent else 0 :]  # the rest of the path stands in the parent
         texts = (span.name, span.kind, span.state, place, span.error or span.action or "")
-        numbers = (position[parent] if parent else -1, len(span.retries) + 1, *map(number, texts))
-        rows.append((bar.start, bar.time, bar.lane, bar.depth, *numbers))
-    columns = ("start", "time", "lane", "depth", "parent", "attempts", "name", "kind", "state", "place", "text")
+        node = number(nodes[span]) if span in nodes else -1
+        rows.append((start, finish - start, position[parent] if parent else -1, node, *map(number, texts)))
+    columns = ("start", "time", "parent", "node", "name", "kind", "state", "place", "text")
     values = zip(*rows, strict=True) if rows else [()] * len(columns)
-    nodes = [[number(name), *row.values()] for name, row in _metrics(spans, ("node",)).items()]
-    data = {**dict(zip(columns, values, strict=True)), "nodes": nodes, "words": list(words)}
+    data = {
+        **dict(zip(columns, values, strict=True)),
+        "retries": {position[span]: _drawn_retries(span, first, now) for span in spans if span.retries},
+        **{
+            field: {position[span]: known for span in spans if (known := getattr(span, field))}
+            for field in ("usage", "notes", "content")
+        },
+        "nodes": [[number(name), *row.values()] for name, row in _metrics(spans, ("node",)).items()],
+        "pictures": _pictures(flows.values()),
+        "words": list(words),
+    }
     page = resources.files("pocketflow").joinpath("trace.html").read_text(encoding="utf-8")
-    return page.replace("{{DATA}}", json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
+    return page.replace('{{DATA}}</script>', json.dumps(data, separators=(",", ":")).replace("<", "\\u003c") + "</script>")
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1e6)
+
+
+def _drawn_retries(span: Span, first: float, now: float) -> list[tuple[int, int, str]]:
+    """When, for how long and why; a wait that was cut short ends with its step."""
+    end = now if span.end is None else span.end
+    waits = [max(0.0, min(retry.wait, end - retry.time)) for retry in span.retries]
+    return [
+        (_microseconds(retry.time - first), _microseconds(wait), retry.error)
+        for retry, wait in zip(span.retries, waits, strict=True)
+    ]
+
+
+def _located(spans: list[Span], flows: Mapping[str, Any]) -> dict[Span, str]:
+    """The node in the picture of each visit that stands in one."""
+    graphs = {path: Graph(flow) for path, flow in flows.items()}
+    actions: dict[str, Any] = {span.path: span.action for span in spans if span.is_visit}
+    nodes = {}
+    for span in spans:
+        graph = graphs.get(span.path.partition("/")[0].partition("[")[0]) if span.is_visit else None
+        if graph and "/~" not in span.path and (node := graph.locate(span.path, actions)):
+            nodes[span] = node
+    return nodes
+
+
+def _pictures(flows: Iterable[Any]) -> list[str]:
+    return []
