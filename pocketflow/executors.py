@@ -190,8 +190,7 @@ class ExecutorNode(AsyncNode):
         return self.prep(shared)
 
     async def exec_async(self, prep_res: Any) -> Any:
-        _, pool = _visit.get()
-        if isinstance(pool.executor, ThreadPoolExecutor):
+        if isinstance(self.pool.executor, ThreadPoolExecutor):
             return await self.elsewhere(prep_res, self.exec, prep_res)
         attributes = {name: value for name, value in vars(self).items() if name not in STAYS_HERE}
         return await self.elsewhere(prep_res, _exec_there, type(self), attributes, self.cur_retry, prep_res)
@@ -202,10 +201,14 @@ class ExecutorNode(AsyncNode):
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
         return self.post(shared, prep_res, exec_res)
 
+    @property
+    def pool(self) -> Pool:
+        """Where the visit at hand sends its exec."""
+        return _visit.get()[1]
+
     async def elsewhere(self, prep_res: Any, function: Callable[..., Any], *args: Any) -> Any:
         """The result of `function(*args)`, which is the exec of `prep_res`, on the executor of this visit."""
-        _, pool = _visit.get()
-        return await pool.run(lambda: f"{name_of(self)}: exec({prep_res!r:.100})", function, *args)
+        return await self.pool.run(lambda: f"{name_of(self)}: exec({prep_res!r:.100})", function, *args)
 
     async def _exec(self, prep_res: Any) -> Any:
         is_shared = isinstance(self.executor, Pool)
