@@ -39,12 +39,12 @@ import graphlib
 import inspect
 import math
 import time
+import types
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple, Self
 
 from pocketflow import AsyncFlow, AsyncNode, BaseNode, Flow, name_of, watcher
@@ -120,7 +120,7 @@ class Task(ExecutorNode):
         self.flow = function if isinstance(function, BaseNode) else None
         if self.flow is None:
             self.function: Callable[..., Any] = function  # type: ignore[assignment]  # it is no node
-            self.name = name or getattr(function, "__name__", type(function).__name__)
+            self.name = name or str(getattr(function, "__name__", type(function).__name__))
             self.parameters = _parameters(self.name, self.function)
         else:
             self.function, self.name = _running(self.flow, self.returns), name or name_of(self.flow)
@@ -476,7 +476,9 @@ class Dataflow(AsyncFlow):
         self.outputs = list(self.makers) if self.final_vars is None else self.final_vars
         for name in (*self.outputs, *self.overrides):
             if name not in self.makers:
-                raise MissingInput(f"no task stores {name!r}{closest(name, self.makers)}; there is {sorted(self.makers)}")
+                raise MissingInput(
+                    f"no task stores {name!r}{closest(name, self.makers)}; there is {sorted(self.makers)}"
+                )
         self._schedule()
 
     def _schedule(self) -> None:
@@ -567,7 +569,7 @@ class Dataflow(AsyncFlow):
 
     def _reload(self) -> None:
         for source in self.sources:
-            if isinstance(source, ModuleType):
+            if isinstance(source, types.ModuleType):
                 read_again(source)
         planned = copy.copy(self)
         planned._plan()
@@ -605,7 +607,7 @@ class Dataflow(AsyncFlow):
         return [output for name in self.order for output in self.tasks[name].outputs if output not in wanted]
 
     async def _orch_async(self, shared: Any, params: dict[str, Any] | None = None) -> None:
-        run = _Run(self, shared, params or self.params)
+        run = _Run(self, shared, params or {**self.params})
         try:
             await run.all()
         finally:
@@ -624,7 +626,7 @@ class _Run:
         self.result = Result() if flow.result is None else flow.result
         self.result.resource_access = dict.fromkeys(flow.factories, 0)
         self.resources = flow.resources or _Resources(flow.factories)
-        self.limit = flow.max_concurrency
+        self.limit, self.create_task = flow.max_concurrency, asyncio.get_running_loop().create_task
         given = flow.executor
         self.pool = given if isinstance(given, Pool) else Pool(given, self.limit or THREADS)
         self.waiting = {name: len(others) for name, others in flow.waits_for.items()}
@@ -654,7 +656,7 @@ class _Run:
         """Start a worker for everything that is ready, up to the limit."""
         while self.ready and not self.stopped and (self.limit is None or self.active < self.limit):
             self.active += 1
-            self.workers.append(asyncio.create_task(self.work(self.ready.popleft())))
+            self.workers.append(self.create_task(self.work(self.ready.popleft())))
 
     async def work(self, name: str) -> None:
         """Run a task, and then one that is ready, until none is."""
@@ -698,10 +700,10 @@ class _Run:
                 await self.run_task(name)
             result.done.append(name)
         except Exception as error:
-            error.add_note(f"in {name}")
+            _note(error, name)
             if self.flow.on_error == "raise":
                 raise
-            error.add_note(f"in {name_of(self.flow)}")
+            _note(error, name_of(self.flow))
             result.errors[name] = error
             self.fail(name, error)
         finally:
@@ -721,7 +723,9 @@ class _Run:
         if self.limit and node.each:
             node.max_concurrency = self.limit  # type: ignore[attr-defined]  # a task with `each` is a batch
         run = node._run_async
-        return await (run(self.shared) if not (watch := watcher.get()) else watch.do_async("visit", node, run, self.shared))
+        return await (
+            run(self.shared) if not (watch := watcher.get()) else watch.do_async("visit", node, run, self.shared)
+        )
 
     async def close(self) -> None:
         try:
@@ -730,6 +734,11 @@ class _Run:
         finally:
             if self.flow.resources is None:
                 await self.resources.close()
+
+
+def _note(error: Exception, name: str) -> None:
+    with contextlib.suppress(AttributeError, TypeError):  # an exception may be frozen, or have other notes
+        error.add_note(f"in {name}")
 
 
 # What a dataflow is made of
@@ -752,7 +761,7 @@ def _tasks_of(source: Any) -> list[Task]:
         return [source]
     if isinstance(source, Flow):
         return [task(source, returns=source.outputs if isinstance(source, Dataflow) else None)]
-    if isinstance(source, ModuleType):
+    if isinstance(source, types.ModuleType):
         return [found if isinstance(found, Task) else task(found) for found in functions_of(source).values()]
     if inspect.isfunction(source):
         return [task(source)]
@@ -773,9 +782,9 @@ def _makers(tasks: Mapping[str, Task]) -> dict[str, str]:
 def _input(node: Task, parameter: str) -> Input:
     """What a task reads, as the one who gives it sees it."""
     annotation, default = node.parameters[parameter]
-    if parameter in node.each:
-        annotation = list[annotation]
-    return Input(Any if "." in node.keys.get(parameter, "") else annotation, default)
+    if "." in node.keys.get(parameter, ""):
+        return Input(Any, default)  # nothing says of what it is a part
+    return Input(types.GenericAlias(list, annotation) if parameter in node.each else annotation, default)
 
 
 _OPTIONAL = Input(default=None)

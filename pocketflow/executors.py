@@ -247,7 +247,7 @@ class ExecutorBatchNode(ExecutorNode, AsyncParallelBatchNode):
     max_concurrency: Any = _TwiceTheWorkers()
 
     def __init__(self, *args: Any, max_concurrency: int | None = None, **kwargs: Any) -> None:
-        limit = {} if max_concurrency is None else {"max_concurrency": max_concurrency}
+        limit: dict[str, Any] = {} if max_concurrency is None else {"max_concurrency": max_concurrency}
         super().__init__(*args, **limit, **kwargs)
 
     def _threads(self) -> int | None:
@@ -264,16 +264,25 @@ _visit: contextvars.ContextVar[tuple[Any, Pool]] = contextvars.ContextVar("visit
 class _Outside:
     """The `pocketflow.Watcher` of a worker process: work is done as it is, but nobody hears of it."""
 
-    executing: Any = None
+    def __init__(self, executing: Any = None) -> None:
+        self.executing = executing
 
     def do(self, role: str, node: Any, work: Callable[..., Any], *args: Any, index: int | None = None) -> Any:
-        return work(*args)
+        around = watcher.set(_Outside(node if role == "exec" else None))
+        try:
+            return work(*args)
+        finally:
+            watcher.reset(around)
 
     async def do_async(
         self, role: str, node: Any, work: Callable[..., Any], *args: Any, index: int | None = None
     ) -> Any:
-        result = work(*args)
-        return await result if hasattr(result, "__await__") else result
+        around = watcher.set(_Outside(node if role == "exec" else None))
+        try:
+            result = work(*args)
+            return await result if hasattr(result, "__await__") else result
+        finally:
+            watcher.reset(around)
 
     def tell(self, method: str, *args: Any) -> Awaitable[None]:
         if method == "on_event":

@@ -214,7 +214,9 @@ def _only_flow(module: ModuleType, target: str) -> Any:
     flows = flows_of(module)
     if len(flows) == 1:
         return next(iter(flows.values()))
-    there = f"name one of its flows, as in {target}:{next(iter(flows))}: {', '.join(flows)}" if flows else "no flow there"
+    there = (
+        f"name one of its flows, as in {target}:{next(iter(flows))}: {', '.join(flows)}" if flows else "no flow there"
+    )
     raise NotFound(f"{target}: {there}")
 
 

@@ -22,11 +22,6 @@ from pocketflow.stream import stream
 from tests.dataflow.kit import Log, events_of, run
 
 
-def run(node: Any, **shared: Any) -> dict[str, Any]:
-    asyncio.run(asyncio.wait_for(pf.AsyncFlow(node).run_async(shared), 60))
-    return shared
-
-
 # Tasks
 
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 
-import pocketflow as pf
 from pocketflow.dataflow import Dataflow, MissingInput
 from pocketflow.hooks import hooked
 from tests.dataflow.kit import Log
