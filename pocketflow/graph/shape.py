@@ -183,6 +183,18 @@ def reached(start: Any) -> list[Any]:
     return list(found.values())
 
 
+def drawn(flow: Any) -> Graph:
+    """The graph that a picture shows: of a node that is no flow all that it leads to."""
+    return Graph(flow if isinstance(flow, Flow) else Flow(start=flow))
+
+
+def shown(text: str, longest: int = 60) -> str:
+    """A text in one line, cut where it is too long, without characters that nobody sees."""
+    text = " ".join(text.split()) or " "
+    text = "".join(char if char.isprintable() or char == "\u200d" else "\ufffd" for char in text)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def _starts(flow: Flow) -> Iterator[tuple[int | None, Any]]:
     """What a flow begins with, as (branch, node)."""
     if isinstance(flow, AsyncParallelFlow):
