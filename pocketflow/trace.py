@@ -36,8 +36,9 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Any, NamedTuple
 
-from pocketflow import AsyncParallelFlow
+from pocketflow import BatchFlow
 from pocketflow.graph import Graph
+from pocketflow.graph.svg import to_svg
 from pocketflow.hooks import Hook, Step
 from pocketflow.text import duration, number_of, printable, short
 
@@ -219,7 +220,7 @@ class Trace(Hook):
 def _kind(step: Step) -> str:
     if step.kind != "flow" or step.index is None:
         return step.kind
-    return "branch" if isinstance(step.node, AsyncParallelFlow) else "entry"
+    return "entry" if isinstance(step.node, BatchFlow) else "branch"
 
 
 def _usage(event: Mapping[str, Any]) -> Usage:
@@ -390,7 +391,7 @@ def _facts(span: Span, inside: _Inside, now: float) -> str:
     facts += [f"{attempts} attempts"] if attempts > 1 else []
     if span.state != "done":
         told = not span.error or any(child.error == span.error for child in children if child not in folded)
-        facts.append(span.state if told else f"{span.state}: {short(span.error or '')}")
+        facts.insert(0, span.state if told else f"{span.state}: {short(span.error or '')}")
     if span.action:
         facts.append(f"-> {short(span.action)}")
     return ", ".join(facts)
@@ -523,7 +524,7 @@ def _page(spans: list[Span], now: float, flows: Mapping[str, Any]) -> str:
             for field in ("usage", "notes", "content")
         },
         "nodes": [[number(name), *row.values()] for name, row in _metrics(spans, ("node",)).items()],
-        "pictures": _pictures(flows.values()),
+        "pictures": [to_svg(flow) for flow in flows.values() if len(Graph(flow).nodes) > 1],
         "words": list(words),
     }
     page = resources.files("pocketflow").joinpath("trace.html").read_text(encoding="utf-8")
@@ -555,6 +556,3 @@ def _located(spans: list[Span], flows: Mapping[str, Any]) -> dict[Span, str]:
             nodes[span] = node
     return nodes
 
-
-def _pictures(flows: Iterable[Any]) -> list[str]:
-    return []
