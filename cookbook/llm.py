@@ -9,7 +9,8 @@ any compatible server (OpenAI, Ollama, vLLM). Without, `offline(prompt)` does th
 on the same prompt. A prompt is a text, or a list of messages {"role": ..., "content": ...}.
 
 Trying again is a node's business: the client's own retries are off, and `wait=retry_after`
-makes a node wait as long as the server asks for.
+makes a node wait as long as the server asks for. What a call took, a "usage" event tells to whoever
+watches: a trace, OpenTelemetry, a stream.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from pocketflow.hooks import emit
+
 Prompt = str | list[dict[str, str]]
 Offline = Callable[[Any], str]
 T = TypeVar("T")
 
 MODEL = "gpt-4o-mini"  # where OPENAI_MODEL does not say
 TIMEOUT = 60.0  # seconds that the server may be silent
+STREAM = {"stream": True, "stream_options": {"include_usage": True}}  # the tokens come in a chunk at the end
 
 
 class ModelError(Exception):
@@ -40,7 +44,7 @@ def call_llm(prompt: Prompt, *, offline: Offline, timeout: float = TIMEOUT) -> s
     if not has_model():
         return _by_rule(prompt, offline)
     with _openai().OpenAI(**_settings(timeout)) as client:
-        return _text(client.chat.completions.create(**_request(prompt)))
+        return _answer(client.chat.completions.create(**_request(prompt)))
 
 
 async def call_llm_async(
@@ -53,7 +57,7 @@ async def call_llm_async(
     if not has_model():
         return _by_rule(prompt, offline)
     async with _openai().AsyncOpenAI(**_settings(timeout)) as client:
-        return _text(await client.chat.completions.create(**_request(prompt)))
+        return _answer(await client.chat.completions.create(**_request(prompt)))
 
 
 async def stream_llm(
@@ -70,9 +74,10 @@ async def stream_llm(
     finished = None
     async with (
         _openai().AsyncOpenAI(**_settings(timeout)) as client,
-        await client.chat.completions.create(**_request(prompt), stream=True) as chunks,
+        await client.chat.completions.create(**_request(prompt), **STREAM) as chunks,
     ):
         async for chunk in chunks:
+            _tell_usage(chunk)
             for choice in chunk.choices:  # none in a chunk that only counts tokens
                 finished = choice.finish_reason or finished
                 if choice.delta.content:
@@ -171,12 +176,21 @@ def _request(prompt: Prompt) -> dict[str, Any]:
     return {"model": os.environ.get("OPENAI_MODEL") or MODEL, "messages": messages}
 
 
-def _text(completion: Any) -> str:
+def _answer(completion: Any) -> str:
+    _tell_usage(completion)
     try:
         content = completion.choices[0].message.content
     except (AttributeError, IndexError, TypeError):
         raise ModelError(f"no chat completion: {str(completion)[:200]}") from None
     return content or ""
+
+
+def _tell_usage(completion: Any) -> None:
+    """Tell traces what a call took, where the server says so."""
+    usage = getattr(completion, "usage", None)
+    if usage:
+        tokens = {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
+        emit({"type": "usage", "model": completion.model, **tokens})
 
 
 def _read_yaml(body: str, error: ValueError) -> Any:

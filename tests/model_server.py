@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+USAGE = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}  # of every answer
+
 
 @dataclass
 class Raw:
@@ -54,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         if isinstance(answer, str):
             streamed = request.get("stream")
-            answer = Raw(stream(answer), content_type="text/event-stream") if streamed else Raw(whole(answer))
+            answer = Raw(stream(answer), content_type="text/event-stream") if streamed else Raw(whole(answer, USAGE))
         self.send(answer)
 
     def send(self, raw: Raw) -> None:
@@ -71,15 +73,15 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def whole(text: str) -> str:
+def whole(text: str, usage: dict[str, int] | None = None) -> str:
     message = {"role": "assistant", "content": text}
-    return completion("chat.completion", [{"index": 0, "message": message, "finish_reason": "stop"}])
+    return completion("chat.completion", [{"index": 0, "message": message, "finish_reason": "stop"}], usage)
 
 
 def stream(text: str, *, end: bool = True) -> str:
     """Server-sent events word by word, with comment lines, and a chunk at the end that only counts tokens."""
     pieces = [": a comment\n\n", *(chunk(word + " ") for word in text.split())]
-    ending = [chunk(None, "stop"), data(completion("chat.completion.chunk", [])), "data: [DONE]\n\n"]
+    ending = [chunk(None, "stop"), data(completion("chat.completion.chunk", [], USAGE)), "data: [DONE]\n\n"]
     return "".join(pieces + ending * end)
 
 
@@ -92,8 +94,9 @@ def data(text: str) -> str:
     return f"data: {text}\n\n"
 
 
-def completion(kind: str, choices: list[Any]) -> str:
-    return json.dumps({"id": "1", "object": kind, "created": 0, "model": "loopback", "choices": choices})
+def completion(kind: str, choices: list[Any], usage: dict[str, int] | None = None) -> str:
+    facts = {"id": "1", "object": kind, "created": 0, "model": "loopback", "choices": choices}
+    return json.dumps(facts | ({"usage": usage} if usage else {}))
 
 
 @contextlib.contextmanager

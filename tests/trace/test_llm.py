@@ -10,8 +10,9 @@ import pytest
 
 from cookbook import llm
 from cookbook.llm import ModelError, ask_for_data_async, call_llm, call_llm_async, read_data, retry_after, stream_llm
-from pocketflow import AsyncParallelBatchNode, Node
-from tests.model_server import ModelServer, Raw, Silence, chunk, data, model_server, stream
+from pocketflow import AsyncNode, AsyncParallelBatchNode, Node
+from pocketflow.trace import Trace, Usage
+from tests.model_server import ModelServer, Raw, Silence, chunk, data, model_server, stream, whole
 
 SSE = "text/event-stream"
 
@@ -136,6 +137,37 @@ def test_an_answer_without_choices_is_a_model_error(serve):
     serve(Raw("{}"))
     with pytest.raises(ModelError, match="no chat completion"):
         call_llm("Hello", offline=never)
+
+
+def usage_of(trace: Trace) -> list[Usage]:
+    return [usage for span in trace.spans for usage in span.usage]
+
+
+def test_a_call_tells_what_it_took(serve):
+    serve("fine")
+    with Trace() as trace:
+        Ask().run({})
+    assert usage_of(trace) == [("loopback", 12, 3)]
+
+
+async def test_an_async_call_and_a_stream_tell_what_they_took(serve):
+    class Both(AsyncNode):
+        async def exec_async(self, prep_res):
+            await call_llm_async("Hello", offline=never)
+            await collect("Hamlet", [])
+
+    server = serve("to be")
+    with Trace() as trace:
+        await Both().run_async({})
+    assert usage_of(trace) == [("loopback", 12, 3)] * 2
+    assert server.requests[1]["stream_options"] == {"include_usage": True}
+
+
+def test_a_server_that_does_not_count_tells_nothing(serve):
+    serve(Raw(whole("fine")))
+    with Trace() as trace:
+        Ask().run({})
+    assert usage_of(trace) == []
 
 
 def positive(number: Any) -> int:
