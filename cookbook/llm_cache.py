@@ -14,7 +14,8 @@ import sys
 from cookbook.llm import call_llm
 from cookbook.search import documentation, sentences
 from cookbook.terminal import run
-from pocketflow import BatchNode, Flow, Hook, Skip, hooked
+from pocketflow import BatchNode, Flow
+from pocketflow.hooks import Hook, Skip
 
 QUESTIONS = ["How do I sort a list?", "How do I shuffle a list?", "How do I sort a list?"]
 
@@ -58,7 +59,7 @@ def answer_by_rule(question):
 
 def main():
     cache, shared = Cache(sys.argv[1] if len(sys.argv) > 1 else ":memory:"), {"questions": QUESTIONS}
-    with hooked(cache):
+    with cache:
         Flow(start=Answer()).run(shared)
     cache.db.close()
     for answer in shared["answers"]:

@@ -11,7 +11,8 @@ import asyncio
 import time
 
 from cookbook.terminal import number, run
-from pocketflow import AsyncParallelBatchNode, BatchNode, Hook, hooked
+from pocketflow import AsyncParallelBatchNode, BatchNode
+from pocketflow.hooks import Hook
 
 
 class RateLimit(Hook):
@@ -66,7 +67,7 @@ class AsyncCalls(AsyncParallelBatchNode):
 def main():
     per_minute = number(600)
     shared, limit = {"times": []}, RateLimit(per_minute)
-    with hooked(limit):
+    with limit:
         Calls().run(shared)
     asyncio.run(AsyncCalls(limit).run_async(shared))
     times = sorted(shared["times"])

@@ -14,6 +14,7 @@ from cookbook.llm import stream_llm
 from cookbook.search import documentation, sentences
 from cookbook.terminal import argument, run
 from pocketflow import AsyncFlow, AsyncNode
+from pocketflow.stream import stream
 
 PAUSE = 0.02  # seconds between two words, where no model sets the pace
 
@@ -41,7 +42,7 @@ flow = AsyncFlow(start=Answer())
 
 async def show(shared, stopped):
     """Print what comes until it ends, or until `stopped` is set."""
-    async with contextlib.aclosing(flow.stream(shared)) as events:
+    async with contextlib.aclosing(stream(flow, shared)) as events:
         async for event in events:
             if event["type"] == "chunk":
                 print(event["chunk"], end="", flush=True)
