@@ -33,10 +33,10 @@ reading order:
           AsyncBatchFlow, AsyncParallelBatchFlow    (each a BatchFlow too)
           AsyncParallelFlow                         branches that run at once
 
-Kept on purpose, and surprising to some: a visit works on a shallow copy of its node, so what
-must last belongs in `shared`; a flow's params replace those of its nodes; the last action
-inside a nested flow picks the edge out of it; nothing limits the number of steps. And in
-`a >> [b >> c, d]` Python hands over the value of `b >> c`, which is c: that branch starts at c.
+Surprising to some: a visit works on a shallow copy of its node, so what must last belongs in
+`shared`; a flow's params replace those of its nodes; the last action inside a nested flow picks
+the edge out of it; nothing limits the number of steps. And `a >> [b >> c, d]` has a branch that
+starts at c, which is the value of `b >> c`.
 """
 
 from __future__ import annotations
@@ -49,63 +49,27 @@ import reprlib
 import sys
 import time
 import warnings
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from contextvars import ContextVar
-from functools import partial
+from numbers import Real
 from operator import length_hint
 from types import CoroutineType
-from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, overload
 
 __version__ = "0.2.0"
 __all__ = [
     "AsyncBatchFlow", "AsyncBatchNode", "AsyncFlow", "AsyncNode", "AsyncParallelBatchFlow", "AsyncParallelBatchNode",
-    "AsyncParallelFlow", "BaseNode", "BatchFlow", "BatchNode", "Flow", "FlowWarning", "Node", "Watcher", "name_of",
-    "warn", "watcher",
+    "AsyncParallelFlow", "BaseNode", "BatchFlow", "BatchNode", "Flow", "FlowWarning", "Node", "name_of", "warn",
+    "watcher",
 ]  # fmt: skip
 
 N = TypeVar("N")
-_OF_CLASS: Any = ...  # what a keyword that is not given stands for
+_OF_CLASS: Any = ...  # of a keyword that is not given
 Wait = float | Callable[[int, Exception], float | None]
 
 
 class FlowWarning(UserWarning):
     """The category of every warning given here: make it an error, and flows are strict."""
-
-
-class Watcher(Protocol):
-    """What stands around every unit of work of a watched run: `pocketflow.hooks` has the one that calls hooks.
-
-    role: "run" by user code, "visit" in a flow, "prep", "exec", "entry" of a batch flow, "branch".
-    index: of the item, entry or branch; None elsewhere. executing: the node whose "exec" is at
-    hand, if that is the innermost role. What `work` returns is returned.
-    """
-
-    executing: Any
-
-    def do(self, role: str, node: Any, work: Callable[..., Any], *args: Any, index: int | None = None) -> Any: ...
-    def do_async(
-        self, role: str, node: Any, work: Callable[..., Any], *args: Any, index: int | None = None
-    ) -> Awaitable[Any]: ...
-    def tell(self, method: str, *args: Any) -> Awaitable[None]: ...
-
-
-watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
-"""What watches the run at hand. It is asked inline wherever work begins: a call there would cost a step a third."""
-watching = watcher.get
-
-
-# Nodes
-
-
-def _is_async(function: Any) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
-
-
-def _is_plain(cls: type) -> bool:
-    """Whether an instance is a `__dict__` and nothing else, and its class says nothing of how to copy it."""
-    usual = ("__new__", "__reduce__", "__reduce_ex__", "__getstate__")
-    says_nothing = all(getattr(cls, name) is getattr(object, name) for name in usual)
-    return says_nothing and not hasattr(cls, "__setstate__") and cls.__basicsize__ == BaseNode.__basicsize__
 
 
 class BaseNode:
@@ -126,7 +90,7 @@ class BaseNode:
     def next(self, node: Any, action: Any = "default") -> Any:
         """Follow `action` to `node`, and return `node`; None ends the flow, a list becomes an `AsyncParallelFlow`."""
         if not isinstance(node, BaseNode):
-            node = _target(node, self)
+            node = _target(node)
         try:
             known = (action := action or "default") in self.successors
         except (AttributeError, TypeError, ValueError):
@@ -157,11 +121,11 @@ class BaseNode:
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         """Write to `shared`, and return the action."""
 
-    def _exec(self, prep_res: Any) -> Any:
+    def _exec(self, prep_res: Any, /) -> Any:
         return self.exec(prep_res)
 
     def _run(self, shared: Any) -> Any:
-        prep_res = self.prep(shared) if not (watch := watching()) else watch.do("prep", self, self.prep, shared)
+        prep_res = self.prep(shared) if not (watch := _watching()) else watch.do("prep", self, self.prep, shared)
         exec_res = self._exec(prep_res)
         return self.post(shared, prep_res, exec_res)
 
@@ -170,19 +134,23 @@ class BaseNode:
         try:
             if self.successors:
                 warn("Node won't run successors. Use Flow.")
-            return self._run(shared) if not (watch := watching()) else watch.do("run", self, self._run, shared)
+            return self._run(shared) if not (watch := _watching()) else watch.do("run", self, self._run, shared)
         except Exception as error:
             _note_visit(error, self)
             raise
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if not hasattr(cls, "_run_async") and cls._run.__module__ == __name__:  # else the phases are called as they are
+        if not hasattr(cls, "_run_async") and cls._run.__module__ == __name__:  # who writes `_run` calls what they like
             for phase in ("prep", "exec", "post", "exec_fallback"):
-                if _is_async(getattr(cls, phase, None)):
-                    advice = f"derive {cls.__name__} from AsyncNode, and name it {phase}_async"
-                    raise TypeError(f"{cls.__name__}.{phase} is async: {advice}")
-        if cls.__copy__ is BaseNode.__copy__ and not _is_plain(cls):
+                written = getattr(cls, phase, None)
+                if inspect.iscoroutinefunction(written) or inspect.isasyncgenfunction(written):
+                    raise TypeError(
+                        f"{cls.__name__}.{phase} is async: derive from AsyncNode, and name it {phase}_async"
+                    )
+        usual = ("__new__", "__reduce__", "__reduce_ex__", "__getstate__")
+        says_how = hasattr(cls, "__setstate__") or any(getattr(cls, it) is not getattr(object, it) for it in usual)
+        if cls.__copy__ is BaseNode.__copy__ and (says_how or cls.__basicsize__ != BaseNode.__basicsize__):
             cls.__copy__ = None  # type: ignore[assignment]  # then `copy.copy` asks the class how it is copied
 
     def __copy__(self: N) -> N:
@@ -207,7 +175,7 @@ class Node(BaseNode):
 
     max_retries: how often `exec` is called at most, the first try included; at least 1.
     wait: seconds between two tries, or a callable `(attempt, error) -> seconds`, with attempt
-        counting from 0; an answer of None means: give up now.
+        counting from 0; None means: give up now.
     cur_retry: the attempt that runs, from 0, and afterwards the last one.
     """
 
@@ -216,21 +184,19 @@ class Node(BaseNode):
     def __init__(self, max_retries: int = 1, wait: Wait = 0) -> None:
         super().__init__()
         self.max_retries, self.wait = max_retries, wait
-        if max_retries != 1 or wait != 0:
-            _check(self, "max_retries", max_retries, 1)
-            _check(self, "wait", 0 if callable(wait) else wait, 0)
+        _check(self, "max_retries", max_retries, 1)
+        _check(self, "wait", 0 if callable(wait) else wait, 0)
 
     def exec_fallback(self, prep_res: Any, exc: Exception, /) -> Any:
         """Called after the last attempt has failed; its result stands for that of `exec`."""
         raise exc
 
-    def _exec(self, prep_res: Any) -> Any:
-        if (watch := watching()) and watch.executing is not self:
-            return watch.do("exec", self, partial(Node._exec, self), prep_res)
+    def _exec(self, prep_res: Any, /) -> Any:
+        if (watch := _watching()) and watch.executing is not self:
+            return watch.do("exec", self, lambda item: Node._exec(self, item), prep_res)
         failures: list[str] = []
-        if self.cur_retry:
-            self.cur_retry = 0
         while True:
+            self.cur_retry = len(failures)
             try:
                 return self.exec(prep_res)
             except Exception as error:
@@ -241,7 +207,6 @@ class Node(BaseNode):
                     watch.tell("on_retry", error, len(failures) - 1, wait)
             if wait:
                 time.sleep(wait)
-            self.cur_retry = len(failures)
 
 
 class BatchNode(Node):
@@ -251,8 +216,8 @@ class BatchNode(Node):
     they are needed. Every item has its own attempts and fallback; the first to fail for good ends it.
     """
 
-    def _exec(self, items: Any) -> Any:
-        one, results, watch = super()._exec, [], watching()
+    def _exec(self, items: Any, /) -> Any:
+        one, results, watch = super()._exec, [], _watching()
         for index, item in enumerate(_iterate(self, items)):
             try:
                 results.append(one(item) if not watch else watch.do("exec", self, one, item, index=index))
@@ -280,15 +245,11 @@ class Flow(BaseNode):
     def get_next_node(self, curr: Any, action: Any) -> Any:
         """The successor of `curr` for `action`; None where the flow ends."""
         try:
-            return curr.successors[action or "default"]
+            return curr.successors[action or "default"] if curr.successors else None
         except KeyError:
-            if curr.successors:
-                actions = f"{list(curr.successors)}, the actions of {name_of(curr)}"
-                warn(f"Flow ends: '{action}' not found in {actions}")
+            warn(f"Flow ends: '{action}' not found in {list(curr.successors)}, the actions of {name_of(curr)}")
         except (AttributeError, TypeError, ValueError):
-            if getattr(curr, "successors", True):
-                _refuse_edge(curr, action)
-        return None
+            _refuse_edge(curr, action)
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         """Return the action of the flow; `exec_res` is the last action inside of it."""
@@ -300,7 +261,7 @@ class Flow(BaseNode):
         while node is not None:
             node.set_params(params)
             try:
-                action = node._run(shared) if not (watch := watching()) else watch.do("visit", node, node._run, shared)
+                action = node._run(shared) if not (watch := _watching()) else watch.do("visit", node, node._run, shared)
             except Exception as error:
                 _note_visit(error, node)
                 raise
@@ -308,7 +269,7 @@ class Flow(BaseNode):
         return action
 
     def _run(self, shared: Any) -> Any:
-        prep_res = self.prep(shared) if not (watch := watching()) else watch.do("prep", self, self.prep, shared)
+        prep_res = self.prep(shared) if not (watch := _watching()) else watch.do("prep", self, self.prep, shared)
         action = self._orch(shared)
         return self.post(shared, prep_res, action)
 
@@ -320,7 +281,7 @@ class BatchFlow(Flow):
     """
 
     def _run(self, shared: Any) -> Any:
-        prep_res = self.prep(shared) if not (watch := watching()) else watch.do("prep", self, self.prep, shared)
+        prep_res = self.prep(shared) if not (watch := _watching()) else watch.do("prep", self, self.prep, shared)
         entries = prep_res or []
 
         def work(entry: Any) -> Any:
@@ -357,18 +318,20 @@ class AsyncNode(Node):
 
     stream_end_type = "done"
 
-    @property
-    def cur_retry(self) -> int:
-        """The attempt of the item at hand, from 0, whatever runs beside it."""
-        node, attempt = _retrying.get()
-        if node is not self:  # on a first attempt; or in a thread without our context, which gets the last one told
-            attempt = 0 if asyncio._get_running_loop() else vars(self).get("cur_retry", 0)
-        return attempt
+    if not TYPE_CHECKING:  # to a checker it is the int that it is in Node
 
-    @cur_retry.setter
-    def cur_retry(self, attempt: int) -> None:
-        _retrying.set((self, attempt))
-        vars(self)["cur_retry"] = attempt
+        @property
+        def cur_retry(self) -> int:
+            """The attempt of the item at hand, from 0, whatever runs beside it."""
+            node, attempt = _retrying.get()
+            if node is not self:  # on a first attempt; or in a thread without our context, which gets the last one
+                attempt = 0 if asyncio._get_running_loop() else vars(self).get("cur_retry", 0)
+            return attempt
+
+        @cur_retry.setter
+        def cur_retry(self, attempt: int) -> None:
+            _retrying.set((self, attempt))
+            vars(self)["cur_retry"] = attempt
 
     async def prep_async(self, shared: Any, /) -> Any:
         """Read from `shared` what `exec_async` needs."""
@@ -384,9 +347,9 @@ class AsyncNode(Node):
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         """Write to `shared`, and return the action."""
 
-    async def _exec(self, prep_res: Any) -> Any:
-        if (watch := watching()) and watch.executing is not self:
-            return await watch.do_async("exec", self, partial(AsyncNode._exec, self), prep_res)
+    async def _exec(self, prep_res: Any, /) -> Any:
+        if (watch := _watching()) and watch.executing is not self:
+            return await watch.do_async("exec", self, lambda item: AsyncNode._exec(self, item), prep_res)
         failures: list[str] = []
         outer = None
         try:
@@ -398,8 +361,8 @@ class AsyncNode(Node):
                     wait = _wait_before_next(self, error, failures)
                     if wait is None:
                         return await self.exec_fallback_async(prep_res, error)
-                    if watch:
-                        await watch.tell("on_retry", error, len(failures) - 1, wait)
+                    if watch and (held := watch.tell("on_retry", error, len(failures) - 1, wait)):
+                        await held
                 if wait:
                     await asyncio.sleep(wait)
                 outer = outer or _retrying.get()
@@ -411,7 +374,7 @@ class AsyncNode(Node):
 
     async def _run_async(self, shared: Any) -> Any:
         prep = self.prep_async
-        prep_res = await (prep(shared) if not (watch := watching()) else watch.do_async("prep", self, prep, shared))
+        prep_res = await (prep(shared) if not (watch := _watching()) else watch.do_async("prep", self, prep, shared))
         exec_res = await self._exec(prep_res)
         return await self.post_async(shared, prep_res, exec_res)
 
@@ -421,7 +384,7 @@ class AsyncNode(Node):
             if self.successors:
                 warn("Node won't run successors. Use AsyncFlow.")
             run = self._run_async
-            return await (run(shared) if not (watch := watching()) else watch.do_async("run", self, run, shared))
+            return await (run(shared) if not (watch := _watching()) else watch.do_async("run", self, run, shared))
         except Exception as error:
             _note_visit(error, self)
             raise
@@ -437,14 +400,14 @@ async def _nothing() -> None:
 class AsyncBatchNode(AsyncNode, BatchNode):
     """A `BatchNode` of coroutines, one item after the other; `prep_async` may return an async iterable."""
 
-    async def _exec(self, items: Any) -> Any:
-        return await _Work(self, "exec", super()._exec, 1).on(items)
+    async def _exec(self, items: Any, /) -> Any:
+        return await _Work(self, "exec", super()._exec).on(items)
 
 
 class AsyncFlow(Flow, AsyncNode):
     """A `Flow` of async and sync nodes, with `prep_async` and `post_async`."""
 
-    _run = AsyncNode._run  # which refuses; that of Flow would come first
+    _run = AsyncNode._run  # pyright: ignore[reportAssignmentType]  # which refuses; that of Flow would come first
 
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         """Return the action of the flow; `exec_res` is the last action inside of it."""
@@ -456,7 +419,7 @@ class AsyncFlow(Flow, AsyncNode):
         while node is not None:
             node.set_params(params)
             try:
-                if watch := watching():
+                if watch := _watching():
                     run = node._run_async if isinstance(node, AsyncNode) else node._run
                     action = await watch.do_async("visit", node, run, shared)
                 else:
@@ -469,7 +432,7 @@ class AsyncFlow(Flow, AsyncNode):
 
     async def _run_async(self, shared: Any) -> Any:
         prep = self.prep_async
-        prep_res = await (prep(shared) if not (watch := watching()) else watch.do_async("prep", self, prep, shared))
+        prep_res = await (prep(shared) if not (watch := _watching()) else watch.do_async("prep", self, prep, shared))
         action = await self._orch_async(shared)
         return await self.post_async(shared, prep_res, action)
 
@@ -478,15 +441,11 @@ class AsyncBatchFlow(AsyncFlow, BatchFlow):
     """A `BatchFlow` of async and sync nodes, one entry after the other."""
 
     async def _run_async(self, shared: Any) -> Any:
-        return await _run_entries(self, shared, limit=1)
-
-
-async def _run_entries(flow: AsyncFlow, shared: Any, limit: int | None) -> Any:
-    prep = flow.prep_async
-    prep_res = await (prep(shared) if not (watch := watching()) else watch.do_async("prep", flow, prep, shared))
-    entries = prep_res or []
-    await _Work(flow, "entry", lambda entry: flow._orch_async(shared, _merged(flow, entry)), limit).on(entries)
-    return await flow.post_async(shared, entries, None)
+        prep = self.prep_async
+        prep_res = await (prep(shared) if not (watch := _watching()) else watch.do_async("prep", self, prep, shared))
+        entries = prep_res or []
+        await _Work(self, "entry", lambda entry: self._orch_async(shared, _merged(self, entry))).on(entries)
+        return await self.post_async(shared, entries, None)
 
 
 # What runs at once
@@ -509,8 +468,8 @@ class AsyncParallelBatchNode(AsyncNode, BatchNode):
         super().__init__(max_retries, wait)
         _set_limit(self, max_concurrency)
 
-    async def _exec(self, items: Any) -> Any:
-        return await _Work(self, "exec", super()._exec, _limit(self)).on(items)
+    async def _exec(self, items: Any, /) -> Any:
+        return await _Work(self, "exec", super()._exec).on(items)
 
 
 class AsyncParallelBatchFlow(AsyncFlow, BatchFlow):
@@ -522,14 +481,13 @@ class AsyncParallelBatchFlow(AsyncFlow, BatchFlow):
         super().__init__(start)
         _set_limit(self, max_concurrency)
 
-    async def _run_async(self, shared: Any) -> Any:
-        return await _run_entries(self, shared, _limit(self))
+    _run_async = AsyncBatchFlow._run_async  # of which it is no subclass
 
 
 class AsyncParallelFlow(AsyncFlow):
     """Runs branches at once, each from its node on: what `[b, c]` becomes in `a >> [b, c] >> d`.
 
-    `post_async` gets the list of the branches' last actions, in order, and returns None.
+    `post_async` gets the branches' last actions, in order, and returns None. `max_concurrency` as above.
     """
 
     max_concurrency: int | None = None
@@ -550,58 +508,50 @@ class AsyncParallelFlow(AsyncFlow):
 
         if not self.branches:
             raise ValueError(f"{name_of(self)} has no branches: write {type(self).__name__}(node, ...)")
-        return await _Work(self, "branch", branch, _limit(self)).on(self.branches)
+        return await _Work(self, "branch", branch).on(self.branches)
 
 
 class _Work:
-    """The work on many items at once: `limit` of them, None means all. A limit of 1 needs no task."""
+    """`work(item)` for many items, as many at once as the node says; for one after the other no task is needed."""
 
-    def __init__(self, node: Any, role: str, work: Callable[[Any], Awaitable[Any]], limit: int | None) -> None:
-        self.node, self.role, self.work, self.limit, self.watch = node, role, work, limit, watching()
+    def __init__(self, node: Any, role: str, work: Callable[[Any], Awaitable[Any]]) -> None:
+        self.step, self.limit = (role, node, work), _limit(node)
         self.results: list[Any] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.failed: list[BaseException] = []  # the first is raised; once there is one, nothing more begins
-        caller = asyncio.current_task()
-        assert caller, "a coroutine is run by a task"
+        caller: Any = asyncio.current_task()
         self.cancelling, self.cancels = caller.cancelling, caller.cancelling()
 
     async def on(self, items: Any) -> list[Any]:
         """The results, in the order of the items."""
-        try:
-            for worker in self.workers(items):
-                if self.limit == 1:
-                    await worker
-                else:
-                    self.spawn(worker)
-        except BaseException as error:
-            self.stop(error)
+        pairs, workers = self.source(items)
+        for _ in range(workers):
+            if self.limit == 1:
+                await self.pull(pairs)
+            else:
+                self.tasks.append(asyncio.create_task(self.pull(pairs)))
         while pending := [task for task in self.tasks if not task.done()]:
             try:  # shielded, as a second cancellation would interrupt those that clean up
                 self.failed += filter(None, await asyncio.shield(asyncio.gather(*pending, return_exceptions=True)))
             except asyncio.CancelledError as error:
                 self.stop(error)
-        if not self.failed:
-            return self.results
-        if hasattr(items, "aclose"):
-            await items.aclose()
-        raise self.failed[0] if self.cancelling() == self.cancels else asyncio.CancelledError
+        if self.failed:
+            if hasattr(items, "aclose"):
+                await items.aclose()
+            raise self.failed[0] if self.cancelling() == self.cancels else asyncio.CancelledError
+        return self.results
 
-    def workers(self, items: Any) -> Iterator[Coroutine[Any, Any, None]]:
-        """What to run at once: each a worker that pulls, or without a limit all of the items."""
+    def source(self, items: Any) -> tuple[Iterator[tuple[int, Any]] | None, int]:
+        """The iterator that all workers share, None for a stream; and how many workers there are at first."""
         if isinstance(items, AsyncIterable):
             self.stream, self.turn = aiter(items), asyncio.Lock()
-            yield from (self.pull(None) for _ in range(self.limit or 1))
-        elif self.limit:
-            pairs = enumerate(_iterate(self.node, items))
-            yield from (self.pull(pairs) for _ in range(min(self.limit, length_hint(items, self.limit))))
-        else:
-            for index, item in enumerate(_iterate(self.node, items)):
-                self.results.append(None)
-                yield self.do(index, item)
+            return None, self.limit or 1
+        pulled: Any = (iter if self.limit else list)(_iterate(self.step[1], items))
+        return enumerate(pulled), min(self.limit or len(pulled), length_hint(pulled, self.limit or 0))
 
     async def pull(self, pairs: Iterator[tuple[int, Any]] | None) -> None:
-        """Do one item after the other until none is left; workers share the iterator, or else the stream."""
-        failed, results, work, watch = self.failed, self.results, self.work, self.watch
+        """Do one item after the other until none is left."""
+        failed, results, work, watch = self.failed, self.results, self.step[2], _watching()
         index = item = None
         try:
             while not failed and self.cancelling() == self.cancels:
@@ -611,36 +561,22 @@ class _Work:
                     break
                 index, item = pair
                 results.append(None)
-                results[index] = await (work(item) if not watch else self.watched(index, item))
+                results[index] = await (work(item) if not watch else watch.do_async(*self.step, item, index=index))
         except BaseException as error:
-            self.stop(error, index, item)
+            if index is not None:
+                _note(error, f"{'item' if self.step[0] == 'exec' else self.step[0]} {index}: {_short(item)}")
+            self.stop(error)
 
     async def pull_stream(self) -> tuple[int, Any] | None:
         async with self.turn:
             async for item in self.stream:
-                if self.limit is None:
-                    self.spawn(self.pull(None))  # for the item after this one
+                if self.limit is None:  # then each item has a worker, and the next one waits for the next item
+                    self.tasks.append(asyncio.create_task(self.pull(None)))
                 return len(self.results), item
         return None
 
-    async def do(self, index: int, item: Any) -> None:
-        if not self.failed:
-            try:
-                self.results[index] = await (self.work(item) if not self.watch else self.watched(index, item))
-            except BaseException as error:
-                self.stop(error, index, item)
-
-    def watched(self, index: int, item: Any) -> Awaitable[Any]:
-        assert self.watch
-        return self.watch.do_async(self.role, self.node, self.work, item, index=index)
-
-    def spawn(self, worker: Coroutine[Any, Any, None]) -> None:
-        self.tasks.append(asyncio.create_task(worker))
-
-    def stop(self, error: BaseException, index: int | None = None, item: Any = None) -> None:
+    def stop(self, error: BaseException) -> None:
         """Cancel what runs, but once only, as it may be cleaning up; a pause lets it come to its end."""
-        if index is not None:
-            _note(error, f"{'item' if self.role == 'exec' else self.role} {index}: {_short(item)}")
         ends = (Exception, asyncio.CancelledError)
         if isinstance(error, ends) and not any(isinstance(before, ends) for before in self.failed):
             for task in self.tasks:
@@ -648,27 +584,25 @@ class _Work:
         self.failed.append(error)
 
 
-# Decisions that the sync and the async half share
+# What the sync and the async half share
 
 
 def _refuse_edge(node: Any, action: Any) -> NoReturn:
-    """Of a node that is not set up, or an action that cannot be a key, or is neither true nor false, as an array."""
+    """Say what is wrong with the node, or else with an action that cannot be a key, or is neither true nor false."""
     if not hasattr(node, "successors"):
         raise TypeError(f"{name_of(node)} is not set up: begin its __init__ with super().__init__()") from None
-    advice = "use a string, or what else can be a key of a dict"
-    raise TypeError(f"{name_of(node)}: the action {_short(action)} cannot pick an edge; {advice}") from None
+    raise TypeError(f"{name_of(node)}: the action {_short(action)} cannot pick an edge; use a string") from None
 
 
-def _target(node: Any, source: Any = None) -> Any:
+def _target(node: Any) -> Any:
     """What an edge or a flow may lead to; a list becomes branches. Whatever else can run is a node."""
     if isinstance(node, list):
         return AsyncParallelFlow(*node)
-    before = "start=" if source is None else f"{name_of(source)} >> "
     if isinstance(node, _Edge):
-        edge = f'{name_of(node.source)} - "{node.action}" >> ...'
-        raise TypeError(f"an edge is no node: write {before}{name_of(node.source)} and {edge} on two lines")
+        edge = f'{name_of(node.source)} - "{node.action}" >> node'
+        raise TypeError(f"an edge is no node: write {edge} on a line of its own")
     if isinstance(node, type):
-        raise TypeError(f"a class is no node: write {before}{node.__name__}()")
+        raise TypeError(f"a class is no node: write {node.__name__}()")
     if isinstance(node, str):
         raise TypeError(f"{node!r} is no node; to name an action, write node - {node!r} >> other")
     return node
@@ -684,8 +618,7 @@ def _iterate(node: Any, items: Any) -> Iterator[Any]:
     try:
         return iter(items if hasattr(items, "__iter__") else items or ())
     except TypeError as error:
-        message = f"{name_of(node)}: prep returned {_short(items)}; return an iterable of items, or None"
-        raise TypeError(message) from error
+        raise TypeError(f"{name_of(node)}: prep returned {_short(items)}; return an iterable, or None") from error
 
 
 def _merged(flow: Flow, entry: Any) -> dict[str, Any]:
@@ -701,20 +634,19 @@ def _wait_before_next(node: Node, error: Exception, failures: list[str]) -> floa
     wait = None
     if attempt + 1 < node.max_retries:
         wait = node.wait(attempt, error) if callable(node.wait) else node.wait
-    if wait is None:
-        if failures:
-            _note(error, f"attempts: {attempt + 1}, before with {', '.join(failures)}")
-        return None
-    _check(node, "wait", wait, 0)
-    failures.append(_short(error))  # its text, as an error would keep the frames of its traceback
-    return wait
+    if wait is not None:
+        failures.append(_short(error))  # its text, as an error would keep the frames of its traceback
+        return _check(node, "wait", wait, 0)  # type: ignore[no-any-return]  # it returns what it got
+    if failures:
+        _note(error, f"attempts: {attempt + 1}, before with {', '.join(failures)}")
+    return None
 
 
 async def _outcome(node: AsyncNode, stream: Any) -> Any:
     """The result of what `exec_async` returned: an awaitable, or an async iterator whose events are told."""
     if inspect.isawaitable(stream):
         return await stream
-    if not isinstance(stream, AsyncIterable):
+    if not hasattr(stream, "__aiter__"):
         raise TypeError(f"{name_of(node)}.exec_async returned {_short(stream)}: write it as `async def`")
     end, values = None, list[Any]()
     closing: Any = contextlib.aclosing(stream) if hasattr(stream, "aclose") else contextlib.nullcontext()
@@ -725,44 +657,35 @@ async def _outcome(node: AsyncNode, stream: Any) -> Any:
                 end, values = value, []
             elif not is_event and end is None:
                 values.append(value)
-            if watch := watching():
-                await watch.tell("on_event", value if is_event else {"type": "chunk", "chunk": value})
+            event = value if is_event else {"type": "chunk", "chunk": value}
+            if (watch := _watching()) and (held := watch.tell("on_event", event)):
+                await held
     return values if end is None else {key: value for key, value in end.items() if key != "type"}
 
 
-# What is refused, noted and warned of
-
-
-def _check(node: Any, setting: str, value: Any, least: int) -> None:
+def _check(node: Any, setting: str, value: Any, least: Any) -> Any:
     """Refuse a setting that is too small or no number; all but `wait` are whole numbers."""
-    try:
-        fits = value >= least and (setting == "wait" or hasattr(value, "__index__"))
-    except TypeError:
-        fits = False
-    if not fits:
+    if not (isinstance(value, Real) and value >= least and (setting == "wait" or hasattr(value, "__index__"))):
         raise ValueError(f"{name_of(node)}: {setting} must be at least {least}, not {value!r}")
+    return value
 
 
 def _set_limit(node: Any, limit: Any) -> None:
     if limit is not _OF_CLASS:
-        node.max_concurrency = limit
-        if limit is not None:
-            _check(node, "max_concurrency", limit, 1)
-    _limit(node)
+        node.max_concurrency = limit if limit is None else _check(node, "max_concurrency", limit, 1)
 
 
 def _limit(node: Any) -> int | None:
-    """How many may run at once; what is no number is an attribute of the user's own."""
-    if not hasattr(node.max_concurrency, "__index__"):
-        return None
-    _check(node, "max_concurrency", node.max_concurrency, 1)
-    return int(node.max_concurrency)
+    """How many may run at once, None for all. A `max_concurrency` that is no number is the user's own."""
+    if not isinstance(node, AsyncParallelBatchNode | AsyncParallelBatchFlow | AsyncParallelFlow):
+        return 1
+    limit = node.max_concurrency
+    return int(_check(node, "max_concurrency", limit, 1)) if hasattr(limit, "__index__") else None
 
 
 def _note(error: BaseException, text: str) -> None:
-    if isinstance(error, Exception):
-        with contextlib.suppress(AttributeError, TypeError):  # an exception may be frozen, or have other notes
-            error.add_note(text)
+    with contextlib.suppress(AttributeError, TypeError):  # an exception may be frozen, or have notes that are no list
+        error.add_note(text)
 
 
 def _note_visit(error: Exception, node: Any) -> None:
@@ -778,13 +701,23 @@ _texts = reprlib.Repr()
 _texts.maxother = _texts.maxstring = 100
 _short = _texts.repr  # of any value, cut, and without the errors of a __repr__
 _retrying: ContextVar[tuple[Any, int]] = ContextVar("retrying", default=(None, 0))
-"""The async node whose exec is tried again here, and the attempt."""
+"""The async node whose exec is tried again here, and the attempt, from 1."""
+
+
+watcher: ContextVar[Any] = ContextVar("watcher", default=None)
+"""What watches the run at hand, and stands around all of its work; None if nothing does: the one seam of this file.
+
+It has `do(role, node, work, *args, index=None)` and its twin `do_async`, which give what `work(*args)`
+gives; `tell(method, *args)`, which returns what there is to wait for, or None; and `executing`, the
+node whose "exec" is at hand. role: "run" by user code, "visit", "prep", "exec", "entry" of a batch flow, "branch".
+index: of the item, entry or branch. `pocketflow.hooks` puts there what calls hooks.
+"""
+_watching = watcher.get  # asked inline wherever work begins, as a call there would cost a step a third
 
 
 def name_of(node: Any) -> str:
     """The name of a node in messages, paths and pictures: its `name` if that is a text, else its class."""
-    name = getattr(node, "name", None)
-    return name if isinstance(name, str) and name else type(node).__name__
+    return name if isinstance(name := getattr(node, "name", None), str) and name else type(node).__name__
 
 
 def warn(message: str) -> None:

@@ -64,32 +64,43 @@ class Step:
     """
 
     def __init__(self, role: str, node: Any, args: tuple[Any, ...], index: int | None, parent: Step | None) -> None:
-        """role, node, args, index: as a `pocketflow.Watcher` gets them."""
+        """role, node, args, index: as `pocketflow.watcher` gets them."""
         self.node, self.name, self.parent, self.index = node, name_of(node), parent, index
-        self.kind = role if role in ("prep", "exec") else "flow" if isinstance(node, Flow) else "node"
-        self.shared: Any = None if role == "exec" else args[0]
-        self.input: Any = args[0] if role == "exec" else None
-        if role in ("entry", "branch"):
-            self.shared = parent.shared if parent else None
-        if role == "entry" and isinstance(args[0], Mapping):
-            self.input = {**node.params, **args[0]}
+        self.shared: Any = None
+        self.input: Any = None
         self.attempt, self.skipped = 0, False
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._begun = {"visit": 0, "run": 0, "exec": 0}  # how many steps of each role have begun inside of this one
+        self._visits = self._runs = self._execs = 0  # how many have begun inside of this one
+        if role in ("prep", "exec"):
+            self.kind = role
+        else:
+            self.kind = "flow" if isinstance(node, Flow) else "node"
+        if role == "exec":
+            self.input = args[0]
+        elif role in ("entry", "branch"):
+            self.shared = parent.shared if parent else None
+            self.input = {**node.params, **args[0]} if isinstance(args[0], Mapping) else None
+        else:
+            self.shared = args[0]
         self.path = self._path(role)
 
     def _path(self, role: str) -> str:
-        outer, name = self.parent, self.name.translate(_ESCAPES)
+        outer, name = self.parent, self.name
+        if not name.isidentifier():
+            name = name.translate(_ESCAPES)
         if outer is None:
             return name if role in ("visit", "run") else f"{name}/{role}"
-        number = outer._begun.get(role, 0)
-        outer._begun[role] = number + 1
-        if role in ("visit", "run"):
-            return f"{outer.path}/{'~' if role == 'run' else ''}{number}:{name}"
-        if role == "exec" and self.index is None and (number or isinstance(self.node, BatchNode)):
-            self.index = number  # of an own `_exec` that goes through the items itself
+        if role == "visit":
+            outer._visits += 1
+            return f"{outer.path}/{outer._visits - 1}:{name}"
+        if role == "run":
+            outer._runs += 1
+            return f"{outer.path}/~{outer._runs - 1}:{name}"
+        if role == "exec" and self.index is None and (outer._execs or isinstance(self.node, BatchNode)):
+            self.index = outer._execs  # of an own `_exec` that goes through the items itself
+        outer._execs += role == "exec"
         item = "" if self.index is None else f"[{self.index}]"
-        return f"{outer.path}/{role}{item}" if role in ("prep", "exec") else f"{outer.path}{item}"
+        return f"{outer.path}{item}" if role in ("entry", "branch") else f"{outer.path}/{role}{item}"
 
     def __repr__(self) -> str:
         return f"Step({self.path!r}, kind={self.kind!r})"
@@ -166,30 +177,32 @@ def emit(event: dict[str, Any]) -> Awaitable[None]:
     if not isinstance(event, dict) or "type" not in event:
         raise TypeError(f'emit({event!r}): write a dict with a "type"')
     watch = watcher.get()
-    return watch.tell("on_event", event) if watch else _NOTHING
+    return (watch.tell("on_event", event) if watch else None) or _NOTHING
 
 
 class _Hooks:
     """The `pocketflow.Watcher` that makes a step of each unit of work, and calls the hooks.
 
-    installed: every hook in its order, once for each block that it was entered with.
+    installed: every hook in its order, once for each block that it was entered with; hooks: each once.
     step: the one at hand; None outside of a run.
     """
 
-    def __init__(self, installed: tuple[Hook, ...], step: Step | None) -> None:
-        self.installed, self.step = installed, step
-        self.hooks = [hook for n, hook in enumerate(installed) if not any(hook is other for other in installed[:n])]
+    def __init__(self, installed: tuple[Hook, ...], hooks: list[Hook], step: Step | None) -> None:
+        self.installed, self.hooks, self.step = installed, hooks, step
         self.executing = step.node if step and step.kind == "exec" else None
 
     def do(self, role: str, node: Any, work: Callable[..., Any], *args: Any, index: int | None = None) -> Any:
         step = Step(role, node, args, index, self.step)
-        result, told = None, list[Hook]()
+        result: Any = None
+        told: list[Hook] = []
         try:
             for hook in self.hooks:
-                result = _skipped(step, result, _call(hook.on_start, step))
+                answer = _call(hook.on_start, step)
                 told.append(hook)
+                if isinstance(answer, Skip) and not step.skipped:
+                    step.skipped, result = True, answer.result
             if not step.skipped:
-                watcher.set(_Hooks(self.installed, step))
+                watcher.set(_Hooks(self.installed, self.hooks, step))
                 result = work(*args)
                 watcher.set(self)
             while told:
@@ -212,13 +225,16 @@ class _Hooks:
     ) -> Any:
         step = Step(role, node, args, index, self.step)
         step.loop = asyncio.get_running_loop()
-        result, told = None, list[Hook]()
+        result: Any = None
+        told: list[Hook] = []
         try:
             for hook in self.hooks:
-                result = _skipped(step, result, await _call_async(hook.on_start, step))
+                answer = await _call_async(hook.on_start, step)
                 told.append(hook)
+                if isinstance(answer, Skip) and not step.skipped:
+                    step.skipped, result = True, answer.result
             if not step.skipped:
-                watcher.set(_Hooks(self.installed, step))
+                watcher.set(_Hooks(self.installed, self.hooks, step))
                 result = work(*args)
                 result = await result if hasattr(result, "__await__") else result  # the visit of a sync node
                 watcher.set(self)
@@ -237,25 +253,35 @@ class _Hooks:
             raise failure  # noqa: B904  # its context is the error that it replaces
         return result
 
-    def tell(self, method: str, *args: Any) -> Awaitable[None]:
-        """Call a method of every hook for the step at hand. What they hold back is awaited by whoever can."""
-        step, held = self.step, list[tuple[Callable[..., Any], Any]]()
+    def tell(self, method: str, *args: Any) -> _Held | None:
+        """Call a method of every hook for the step at hand; the answer is what there is to wait for."""
+        step = self.step
         if step is None:
-            return _NOTHING
+            return None
+        held: list[tuple[Callable[..., Any], Any]] = []
         for hook in self.hooks:
             call = getattr(hook, method)
-            answer = _call(call, step, *args) if step.loop is None else _asked(call, step, *args)
+            try:
+                answer = call(step, *args)
+            except Exception as error:
+                _blame(error, call)
+                raise
             if answer is not None and inspect.isawaitable(answer):
                 held.append((call, answer))
         if method == "on_retry":
             step.attempt += 1
-        if not held:
-            return _NOTHING
-        if step.loop is asyncio._get_running_loop():
-            # Begun at once, so that a hook is called also where `emit` is not awaited.
-            return _Held([(call, asyncio.ensure_future(it) if inspect.iscoroutine(it) else it) for call, it in held])
-        asyncio.run_coroutine_threadsafe(_wait_for(_Held(held)), step.loop).result()  # type: ignore[arg-type]  # set here
-        return _NOTHING
+        return _wait(step, held) if held else None
+
+
+def _wait(step: Step, held: list[tuple[Callable[..., Any], Any]]) -> _Held | None:
+    """What hooks hold back, for whoever tells them to await; a thread waits here."""
+    if step.loop is None:
+        raise _unawaited(step, *held[0])
+    if step.loop is asyncio._get_running_loop():
+        # Begun at once, so that a hook is called also where `emit` is not awaited.
+        return _Held([(call, asyncio.ensure_future(it) if inspect.iscoroutine(it) else it) for call, it in held])
+    asyncio.run_coroutine_threadsafe(_wait_for(_Held(held)), step.loop).result()
+    return None
 
 
 class _Held:
@@ -280,14 +306,6 @@ async def _wait_for(held: _Held) -> None:
     await held
 
 
-def _skipped(step: Step, result: Any, answer: Any) -> Any:
-    """The result of a step that this answer of a hook skips, unless one before did."""
-    if not isinstance(answer, Skip) or step.skipped:
-        return result
-    step.skipped = True
-    return answer.result
-
-
 def _asked(method: Callable[..., Any], *args: Any) -> Any:
     try:
         return method(*args)
@@ -299,11 +317,15 @@ def _asked(method: Callable[..., Any], *args: Any) -> Any:
 def _call(method: Callable[..., Any], step: Step, *args: Any) -> Any:
     answer = _asked(method, step, *args)
     if answer is not None and inspect.isawaitable(answer):
-        if inspect.iscoroutine(answer):
-            answer.close()
-        advice = "return one where step.loop is set, and None elsewhere"
-        raise TypeError(f"{_title(method)} returned an awaitable for {step.path}, where nothing awaits it: {advice}")
+        raise _unawaited(step, method, answer)
     return answer
+
+
+def _unawaited(step: Step, method: Callable[..., Any], answer: Any) -> TypeError:
+    if inspect.iscoroutine(answer):
+        answer.close()
+    advice = "return one where step.loop is set, and None elsewhere"
+    return TypeError(f"{_title(method)} returned an awaitable for {step.path}, where nothing awaits it: {advice}")
 
 
 async def _call_async(method: Callable[..., Any], step: Step, *args: Any) -> Any:
@@ -329,16 +351,21 @@ def _title(method: Callable[..., Any]) -> str:
 def _install(hook: Hook) -> None:
     now = watcher.get()
     installed, step = (now.installed, now.step) if isinstance(now, _Hooks) else ((), None)
-    watcher.set(_Hooks((*installed, hook), step))
+    watcher.set(_Hooks((*installed, hook), _each_once((*installed, hook)), step))
 
 
 def _remove(hook: Hook) -> None:
-    """The last of its blocks in this context; one that is exited in another context leaves it as it is."""
+    """End the last of its blocks in this context."""
     now = watcher.get()
     if isinstance(now, _Hooks):
         last = max((n for n, other in enumerate(now.installed) if other is hook), default=None)
         left = tuple(other for n, other in enumerate(now.installed) if n != last)
-        watcher.set(_Hooks(left, now.step) if left or now.step else None)
+        watcher.set(_Hooks(left, _each_once(left), now.step) if left or now.step else None)
+
+
+def _each_once(hooks: tuple[Hook, ...]) -> list[Hook]:
+    """By identity, as a hook may be a dataclass, which cannot be hashed."""
+    return [hook for n, hook in enumerate(hooks) if not any(hook is other for other in hooks[:n])]
 
 
 class Log(Hook):

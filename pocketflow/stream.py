@@ -22,11 +22,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
 from typing import Any
 
 from pocketflow import AsyncNode, BaseNode
@@ -71,7 +71,8 @@ async def stream(flow: Any, shared: Any, *, buffer: int = 64) -> AsyncGenerator[
         while events.waiting or not run.done():
             events.news.clear()
             while events.waiting:
-                yield events.take()
+                yield events.waiting.popleft()
+            events.room.set()
             if not run.done():
                 await events.news.wait()
         run.result()
@@ -123,41 +124,31 @@ class _Events(Hook):
     def __init__(self, buffer: int) -> None:
         self.buffer, self.waiting = buffer, deque[Event]()
         self.news, self.room = asyncio.Event(), asyncio.Event()
-        self.loop, self.thread = asyncio.get_running_loop(), threading.get_ident()
+        self.loop, self.thread = asyncio.get_running_loop(), get_ident()
         self.is_closed = False
         self.base: Any = ...  # the step around the run; None if there is none
-        self.started: dict[Step, float] = {}  # of the steps that run
+        self.running: dict[Step, tuple[float, Event]] = {}  # since when, and what is said of its events
         self.failed: dict[Step | None, tuple[Step, Exception]] = {}  # below a step that runs: who failed first, and how
-
-    def take(self) -> Event:
-        event = self.waiting.popleft()
-        if len(self.waiting) <= self.buffer // 2:
-            self.room.set()
-        return event
 
     def close(self) -> None:
         self.is_closed = True
         self.waiting.clear()
         self.room.set()
 
-    def put(self, step: Step, event: Event) -> Any:
+    def on_event(self, step: Step, event: Event) -> Any:
         """Add an event of a step; the answer, where there is one, is what its maker has to wait for."""
-        visit = step.parent if step.kind in ("prep", "exec") and step.parent else step
-        item = {} if step.index is None else {"item": step.index}
-        path = visit.path if visit is not step or not item else visit.path[: visit.path.rindex("[")]
-        self.waiting.append({**event, "node": visit.name, "path": path, **item})
-        here = threading.get_ident() == self.thread
-        if here:
-            self.news.set()
-        else:
+        running = self.running.get(step)
+        self.waiting.append({**event, **(running[1] if running else _place(step))})
+        is_here = get_ident() == self.thread
+        if not is_here:
             self.loop.call_soon_threadsafe(self.news.set)
+        elif not self.news.is_set():
+            self.news.set()
         if len(self.waiting) <= self.buffer or self.is_closed:
             return None
-        if here:
-            self.room.clear()
         if step.loop is not None:
             return _Room(self)
-        if not here:
+        if not is_here:
             asyncio.run_coroutine_threadsafe(_wait_for(_Room(self)), self.loop).result()
         return None
 
@@ -166,40 +157,39 @@ class _Events(Hook):
             raise asyncio.CancelledError("the stream was closed")
         if self.base is ...:
             self.base = step.parent
-        self.started[step] = time.perf_counter()
+        self.running[step] = time.perf_counter(), _place(step)
         kind = _event_kind(step)
         if kind is None:
             return None
-        told = self.put(step, {"type": "item_start"} if kind == "item" else {"type": "node_start", "kind": step.kind})
-        if told is None and step.loop and not isinstance(step.node, AsyncNode):
+        held = self.on_event(
+            step, {"type": "item_start"} if kind == "item" else {"type": "node_start", "kind": step.kind}
+        )
+        if held is None and step.loop and not isinstance(step.node, AsyncNode):
             return asyncio.sleep(0)  # so that events of sync nodes are taken between their visits
-        return told
-
-    def on_event(self, step: Step, event: Event) -> Any:
-        return self.put(step, event)
+        return held
 
     def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> Any:
-        return self.put(step, {"type": "node_retry", "error": repr(error), "attempt": attempt, "wait": wait})
+        return self.on_event(step, {"type": "node_retry", "error": repr(error), "attempt": attempt, "wait": wait})
 
     def on_end(self, step: Step, result: Any) -> Any:
         self.failed.pop(step, None)
-        more = {"seconds": time.perf_counter() - self.started.pop(step)} | ({"skipped": True} if step.skipped else {})
+        started, place = self.running.pop(step)
         kind = _event_kind(step)
         if kind is None:
             return None
-        if kind == "item":
-            return self.put(step, {"type": "item_end", **more})
-        return self.put(step, {"type": "node_end", "kind": step.kind, "action": result, **more})
+        end = {"type": "item_end"} if kind == "item" else {"type": "node_end", "kind": step.kind, "action": result}
+        skipped = {"skipped": True} if step.skipped else {}
+        return self.on_event(step, {**end, "seconds": time.perf_counter() - started, **skipped, **place})
 
     def on_error(self, step: Step, error: BaseException) -> Any:
-        self.started.pop(step, None)
+        self.running.pop(step, None)
         place, inner = self.failed.pop(step, (step, error))
         if not isinstance(error, Exception):
             return None
         if inner is not error:
             place = step
         if step.parent is self.base:
-            return self.put(place, {"type": "node_error", "error": repr(error)})
+            return self.on_event(place, {"type": "node_error", "error": repr(error)})
         if step.index is None or step.parent not in self.failed:  # of what runs at once the first is the one to leave
             self.failed[step.parent] = (place, error)
         return None
@@ -214,12 +204,20 @@ class _Room:
     def __await__(self) -> Generator[Any, None, None]:
         events = self.events
         while len(events.waiting) > events.buffer and not events.is_closed:
-            events.room.clear()
+            events.room.clear()  # set again when all that waits is taken
             yield from events.room.wait().__await__()
 
 
 async def _wait_for(room: _Room) -> None:
     await room
+
+
+def _place(step: Step) -> Event:
+    """What the events of a step say of where they are from."""
+    visit = step.parent if step.kind in ("prep", "exec") and step.parent else step
+    if step.index is None:
+        return {"node": visit.name, "path": visit.path}
+    return {"node": visit.name, "path": visit.path.removesuffix(f"[{step.index}]"), "item": step.index}
 
 
 def _event_kind(step: Step) -> str | None:

@@ -1,4 +1,4 @@
-"""One body, run by the sync classes, by the async ones, and with a hook installed."""
+"""One body, run by the sync classes, by the async ones and by the parallel ones, with and without a hook."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class SyncKit:
     hooks: tuple[Any, ...] = ()
 
     def run(self, node: Any, shared: Any = None) -> Any:
-        with pf.hooked(*self.hooks) if self.hooks else contextlib.nullcontext():
+        with contextlib.ExitStack() as entered:
+            for hook in self.hooks:
+                entered.enter_context(hook)
             action = node.run({} if shared is None else shared)
             return asyncio.run(action) if inspect.iscoroutine(action) else action
 
@@ -61,11 +63,13 @@ class ParallelKit(AsyncKit):
     BatchNode, BatchFlow = renamed(pf.AsyncParallelBatchNode), renamed(pf.AsyncParallelBatchFlow)
 
 
-def hooked(kit: type[SyncKit]) -> type[SyncKit]:
-    """The same kit with a hook that sees everything and changes nothing."""
-    if not hasattr(pf, "Hook"):
-        return kit
-    return type(f"Hooked{kit.__name__}", (kit,), {"name": f"{kit.name}-hooked", "hooks": (pf.Hook(),)})
+def hooked(kit: type[SyncKit]) -> list[type[SyncKit]]:
+    """The same kit with a hook that sees everything and changes nothing; none under PocketFlow 0.0.3."""
+    try:
+        from pocketflow.hooks import Hook
+    except ImportError:
+        return []
+    return [type(f"Hooked{kit.__name__}", (kit,), {"name": f"{kit.name}-hooked", "hooks": (Hook(),)})]
 
 
-KITS = [kit for plain in (SyncKit, AsyncKit, ParallelKit) for kit in (plain, hooked(plain))]
+KITS = [kit for plain in (SyncKit, AsyncKit, ParallelKit) for kit in (plain, *hooked(plain))]
