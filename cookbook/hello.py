@@ -1,6 +1,8 @@
-"""The whole idea in forty lines: read from the store, call a model, write to the store, pick the next node.
+"""The whole idea in sixty lines: read from the store, call a model, write to the store, pick the next node.
 
     python -m cookbook.hello "How do I shuffle a list?"
+
+Expect a sentence and where it is from: without a model, a page of Python's own documentation.
 """
 
 from cookbook.llm import call_llm, retry_after

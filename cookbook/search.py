@@ -1,6 +1,8 @@
 """A real search for the recipes: SQLite FTS5, over this Python's own documentation or any pages.
 
     python -m cookbook.search how do I cache the results of a function
+
+In place of a search on the web, so that every recipe runs without a network and finds the same.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from pydoc_data.topics import topics
 from types import ModuleType
 from typing import Any, NamedTuple
 
-COMMON = frozenset("""
+COMMON = """
     a about all an and any are as at be best between by can difference do does explain for from get give has have how i
     if in into is it its make me my of on one or our please python should tell that the their them there they this to
     use used using want was way we what when where which who why will with work works write you your
-""".split())  # noqa: SIM905  # a list of words reads best as words
+""".split()  # noqa: SIM905  # a list of words reads best as words
 MODULES = """
     builtins argparse array asyncio base64 bisect calendar collections concurrent.futures configparser contextlib
     contextvars copy csv dataclasses datetime decimal difflib email.message enum fileinput fnmatch fractions functools
