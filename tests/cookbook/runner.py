@@ -27,18 +27,24 @@ def environment(model: dict[str, str] | None = None) -> dict[str, str]:
 
 def call(recipe: str, *arguments: str, stdin: str = "", model: dict[str, str] | None = None) -> tuple[int, str, str]:
     """The exit status of a recipe, and what it prints to stdout and stderr."""
+    return call_file(ROOT / "cookbook" / f"{recipe}.py", *arguments, stdin=stdin, model=model)
+
+
+def call_file(
+    file: Path, *arguments: str, stdin: str = "", model: dict[str, str] | None = None
+) -> tuple[int, str, str]:
+    """`call`, of any program."""
     llm._say_once.cache_clear()
-    out, err = io.StringIO(), io.StringIO()
+    out, err, status = io.StringIO(), io.StringIO(), 0
     with (
-        mock.patch.object(sys, "argv", [recipe, *arguments]),
+        mock.patch.object(sys, "argv", [str(file), *arguments]),
         mock.patch.object(sys, "stdin", io.StringIO(stdin)),
         mock.patch.dict(os.environ, environment(model), clear=True),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        status = 0
         try:
-            runpy.run_path(str(ROOT / "cookbook" / f"{recipe}.py"), run_name="__main__")
+            runpy.run_path(str(file), run_name="__main__")
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     return status, out.getvalue(), err.getvalue()
