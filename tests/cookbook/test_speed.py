@@ -55,7 +55,7 @@ def test_cpu_batch_counts_the_same_primes_on_processes_and_prints_what_it_measur
 
 
 def test_dask_batch_counts_them_on_a_cluster():
-    pytest.importorskip("distributed", reason=NEEDS)
+    pytest.importorskip("distributed", reason="needs the cluster extra: pip install -e '.[cluster]'")
     assert printed("dask_batch", "20000").startswith("2262 primes below 20000, counted by 2 workers in")
 
 
