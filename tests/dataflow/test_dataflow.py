@@ -17,14 +17,9 @@ import pytest
 
 import pocketflow as pf
 from pocketflow.dataflow import Dataflow, MissingInput, Task, task
-from tests.test_steps import Log
-from tests.test_stream import events_of
-
-
-def run(node: Any, **shared: Any) -> dict[str, Any]:
-    asyncio.run(asyncio.wait_for(pf.AsyncFlow(node).run_async(shared), 60))
-    return shared
-
+from pocketflow.hooks import hooked
+from pocketflow.stream import stream
+from tests.dataflow.kit import Log, events_of, run
 
 # Tasks
 
@@ -134,7 +129,8 @@ async def test_generators_stream_what_they_yield(kind: str):
     node = task(sync if kind == "sync" else asynchronous, name="llm", returns=["full_text"])
     shared: dict[str, Any] = {}
     events = await events_of(pf.AsyncFlow(node), shared)
-    assert [event["type"] for event in events] == ["node_start", "chunk", "done", "node_end"]
+    told = [event["type"] for event in events if event["node"] == "llm"]
+    assert told == ["node_start", "chunk", "done", "node_end"]
     assert shared == {"full_text": "to be"}
 
 
@@ -273,10 +269,10 @@ async def test_execute_inside_of_a_loop_says_what_to_write():
 
 def test_hooks_see_the_tasks_with_paths_that_end_in_their_names():
     log = Log()
-    with pf.hooked(log):
+    with hooked(log):
         Dataflow(task(lambda b: 0, name="a"), task(lambda: 0, name="b")).execute()
     visits = [step.path for step in log.steps if step.kind == "node"]
-    assert visits == ["Dataflow[0]/0:b", "Dataflow[1]/0:a"]
+    assert visits == ["Dataflow[1]/0:b", "Dataflow[0]/0:a"]
 
 
 async def test_a_dataflow_streams_the_events_of_its_tasks():
@@ -284,10 +280,14 @@ async def test_a_dataflow_streams_the_events_of_its_tasks():
         yield "token"
 
     events = await events_of(Dataflow(llm))
-    assert [(event["node"], event["type"]) for event in events] == [
-        ("llm", "node_start"),
-        ("llm", "chunk"),
-        ("llm", "node_end"),
+    assert [(event["path"], event["type"]) for event in events] == [
+        ("Dataflow", "node_start"),
+        ("Dataflow", "item_start"),
+        ("Dataflow[0]/0:llm", "node_start"),
+        ("Dataflow[0]/0:llm", "chunk"),
+        ("Dataflow[0]/0:llm", "node_end"),
+        ("Dataflow", "item_end"),
+        ("Dataflow", "node_end"),
     ]
 
 
@@ -331,7 +331,7 @@ async def test_the_first_error_cancels_the_others_and_waits_for_them():
     with pytest.raises(KeyError, match="own error") as caught:
         await Dataflow(fails, waits).execute_async()
     assert log == ["cleaned"]
-    assert "Dataflow[0] > fails" in "\n".join(caught.value.__notes__)
+    assert caught.value.__notes__ == ["in fails", "in Dataflow"]
 
 
 def test_collected_errors_let_the_rest_run():
@@ -473,6 +473,83 @@ async def test_async_with_keeps_the_resources_open_from_run_to_run():
     assert log == ["open db", "close db"]
 
 
+async def test_a_factory_that_hangs_is_cancelled_and_what_was_open_is_closed():
+    async def hangs() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    async def uses(db: sqlite3.Connection, hangs: None) -> None: ...
+
+    started, log = asyncio.Event(), []
+    first = task(lambda db: 0, name="first")
+    after = task(uses, mapping={"hangs": "hangs"})
+    flow = Dataflow(first, after, resources={**resources(log), "hangs": hangs})
+    run = asyncio.create_task(flow.execute_async())
+    await asyncio.wait_for(started.wait(), 30)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(run, 30)
+    assert log == ["open db", "close db"]
+
+
+async def test_a_second_cancel_leaves_nothing_open():
+    async def slow_to_close() -> AsyncIterator[int]:
+        log.append("open")
+        yield 1
+        closing.set()
+        await released.wait()
+        log.append("closed")
+
+    async def waits(slow: int) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    log: list[str] = []
+    started, closing, released = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    run = asyncio.create_task(Dataflow(waits, resources={"slow": slow_to_close}).execute_async())
+    for event in (started, closing):
+        await asyncio.wait_for(event.wait(), 30)
+        run.cancel()
+    await asyncio.sleep(0)
+    run.cancel()
+    released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(run, 30)
+    assert log == ["open", "closed"]
+
+
+def test_resources_and_threads_are_closed_before_post():
+    class Looks(Dataflow):
+        async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            log.append("post")
+
+    log: list[str] = []
+    run(Looks(task(lambda db: 0, name="t"), resources=resources(log)))
+    assert log == ["open db", "close db", "post"]
+
+
+def test_a_resource_is_closed_by_the_task_that_opened_it():
+    async def scope() -> AsyncIterator[int]:
+        opener = asyncio.current_task()
+        yield 1
+        assert asyncio.current_task() is opener
+        closed.append(True)
+
+    closed: list[bool] = []
+    Dataflow(task(lambda scope: 0, name="t"), resources={"scope": scope}).execute()
+    assert closed == [True]
+
+
+def test_an_error_of_a_clean_up_is_told():
+    def scope() -> Iterator[int]:
+        yield 1
+        raise OSError("cannot be closed")
+
+    with pytest.raises(OSError, match="cannot be closed") as caught:
+        Dataflow(task(lambda scope: 0, name="t"), resources={"scope": scope}).execute()
+    assert "raised by the factory of the resource 'scope'" in caught.value.__notes__
+
+
 def test_plain_and_async_factories_make_resources_and_a_failing_one_is_named():
     async def number() -> int:
         return 2
@@ -498,12 +575,13 @@ async def test_server_sent_events_end_with_the_run():
         yield {"type": "done", "full_text": prompt}
 
     async def event_stream(prompt: str) -> AsyncIterator[str]:
-        async with contextlib.aclosing(pf.AsyncFlow(task(llm)).stream({"prompt": prompt})) as events:
+        async with contextlib.aclosing(stream(pf.AsyncFlow(task(llm)), {"prompt": prompt})) as events:
             async for event in events:
                 yield f"data: {json.dumps(event)}\n\n"
 
     sent = [json.loads(line.removeprefix("data: ")) async for line in event_stream("to be")]
-    assert [event["type"] for event in sent] == ["node_start", "status", "chunk", "chunk", "done", "node_end"]
+    told = [event["type"] for event in sent if event["node"] == "llm"]
+    assert told == ["node_start", "status", "chunk", "chunk", "done", "node_end"]
 
 
 async def test_branches_stream_as_they_happen():
@@ -546,11 +624,10 @@ def test_a_pipeline_of_api_calls_that_join():
     assert result["profile"] == {"user": 7, "orders": 7, "preferences": 7}
 
 
-def test_a_task_has_a_repr_and_the_docstring_of_its_function():
+def test_a_task_has_the_docstring_of_its_function():
     def documented() -> None:
         """What it does."""
 
-    assert repr(task(documented, max_retries=2)) == "Task(max_retries=2, name='documented')"
     assert task(documented).__doc__ == "What it does."
     assert isinstance(task(documented), Task)
 
