@@ -4,53 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import io
 import json
-import os
-import pty
 import random
 import threading
 import tracemalloc
 import weakref
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pocketflow as pf
-from pocketflow.trace import Progress, Span, Trace
-
-
-class Clock:
-    """Seconds that pass when a node says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def passing(self, seconds: float) -> None:
-        self.now += seconds
+from pocketflow.hooks import Hook, Skip, Step, hooked
+from pocketflow.trace import Span, Trace
+from tests.trace.made import Clock, Pause, failing, named
 
 
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-def named(name: str, base: type = pf.Node, **phases: Callable[..., Any]) -> type[Any]:
-    """A class of nodes; each phase is written without `self`."""
-    methods = {phase: lambda self, *args, work=work: work(*args) for phase, work in phases.items()}
-    return type(name, (base,), methods)
-
-
-def failing(error: BaseException) -> Callable[..., Any]:
-    def work(*_: Any) -> Any:
-        raise error
-
-    return work
 
 
 def run_failing(flow: Any, trace: Trace, error: type[BaseException]) -> None:
@@ -103,10 +75,6 @@ def test_an_error_stands_once_where_it_arose(clock: Clock, phase: str, lines: li
     assert [" ".join(line.split()) for line in str(trace).splitlines()] == [" ".join(line.split()) for line in lines]
 
 
-class Pause(BaseException):
-    """Such as a journal raises to wait for a person."""
-
-
 def test_what_is_no_exception_cancels_and_does_not_fail(clock: Clock):
     trace = Trace(clock=clock)
     run_failing(named("Ask", exec=failing(Pause("who?")))(), trace, Pause)
@@ -115,13 +83,13 @@ def test_what_is_no_exception_cancels_and_does_not_fail(clock: Clock):
     assert trace.metrics()["Ask"]["errors"] == 0
 
 
-class SkipAll(pf.Hook):
-    def on_start(self, step: pf.Step) -> pf.Skip:
-        return pf.Skip("kept")
+class SkipAll(Hook):
+    def on_start(self, step: Step) -> Skip:
+        return Skip("kept")
 
 
 def test_what_a_hook_skips_is_shown_as_skipped_and_not_counted(clock: Clock):
-    with pf.hooked(SkipAll()), Trace(clock=clock) as trace:
+    with hooked(SkipAll()), Trace(clock=clock) as trace:
         named("Call", exec=failing(ValueError))().run({})
     assert str(trace) == "Call       0 us  skipped, -> kept"
     assert trace.metrics()["Call"]["count"] == 0
@@ -396,7 +364,7 @@ def test_a_trace_that_begins_inside_of_an_exec_does_not_disturb_its_retries():
             trace.spans.append(Span(None, "node", "Call", "Call", 0.0))
             raise ValueError("busy")
 
-    with pf.hooked(pf.Hook()):  # without a hook there are no steps, and so no retries to hear of
+    with hooked(Hook()):  # without a hook there are no steps, and so no retries to hear of
         named("Call", exec=call)(max_retries=2).run({})
         trace.__exit__()
 
@@ -465,207 +433,3 @@ def test_a_trace_can_be_saved_while_it_runs(tmp_path: Path, clock: Clock):
     with trace:
         named("Call", exec=save)().run({})
     assert states == ["running", "done", "running"]
-
-
-# Live progress
-
-
-class Terminal(io.StringIO):
-    """A terminal that remembers; `frames` splits what it got at every drawing."""
-
-    encoding = "utf-8"  # type: ignore[assignment]  # read-only in StringIO
-
-    def isatty(self) -> bool:
-        return True
-
-    def frames(self) -> list[str]:
-        return self.getvalue().split("\x1b[J")[:-1]
-
-
-def run_with(progress: Progress, *nodes: Any) -> None:
-    with progress:
-        for node in nodes:
-            node.run({})
-
-
-def test_elsewhere_nodes_leave_plain_lines(clock: Clock):
-    fetch = named("Fetch", exec=lambda _: clock.passing(2), post=lambda *_: "found")()
-    file = io.StringIO()
-    run_with(Progress(file, clock=clock), pf.Flow(fetch))
-    assert file.getvalue() == "Fetch: started\nFetch: done after 2.00 s -> found\n"
-
-
-def test_a_batch_says_every_tenth_how_far_it_is_and_how_long_it_will_take(clock: Clock):
-    call = named("Call", pf.BatchNode, prep=lambda _: range(40), exec=lambda _: clock.passing(0.25))()
-    file = io.StringIO()
-    run_with(Progress(file, clock=clock), call)
-    lines = file.getvalue().splitlines()
-    assert lines[:3] == [
-        "Call: started",
-        "Call: 10 %, 4/40, 1.00 s, 9.00 s left",
-        "Call: 20 %, 8/40, 2.00 s, 8.00 s left",
-    ]
-    assert lines[-2:] == ["Call: 100 %, 40/40, 10.00 s", "Call: done after 10.00 s, 40 items"]
-    assert len(lines) == 12
-
-
-def test_a_batch_of_unknown_length_counts(clock: Clock):
-    call = named("Call", pf.BatchNode, prep=lambda _: iter(range(2500)), exec=lambda _: None)()
-    file = io.StringIO()
-    run_with(Progress(file, clock=clock), call)
-    assert file.getvalue().splitlines()[1:3] == ["Call: 1,000, 0 us", "Call: 2,000, 0 us"]
-
-
-class SkipLow(pf.Hook):
-    def on_start(self, step: pf.Step) -> pf.Skip | None:
-        return pf.Skip() if step.index is not None and step.index < 10 else None
-
-
-def test_skipped_items_do_not_count_for_the_pace(clock: Clock):
-    call = named("Call", pf.BatchNode, prep=lambda _: range(20), exec=lambda _: clock.passing(1))()
-    file = io.StringIO()
-    with pf.hooked(SkipLow()):
-        run_with(Progress(file, clock=clock), call)
-    assert "Call: 60 %, 12/20, 2.00 s, 8.00 s left" in file.getvalue().splitlines()
-
-
-def test_a_dumb_terminal_gets_plain_lines(clock: Clock, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TERM", "dumb")
-    terminal = Terminal()
-    run_with(Progress(terminal, clock=clock), named("Call")())
-    assert terminal.getvalue() == "Call: started\nCall: done after 0 us\n"
-
-
-def test_entries_of_a_batch_flow_count_and_name_what_runs_in_them(clock: Clock):
-    batch = named("Batch", pf.BatchFlow, prep=lambda _: [{}, {}])(named("Call")())
-    file = io.StringIO()
-    run_with(Progress(file, clock=clock), batch)
-    assert file.getvalue().splitlines()[:5] == [
-        "Batch: started",
-        "Call [0]: started",
-        "Call [0]: done after 0 us",
-        "Batch: 50 %, 1/2, 0 us",
-        "Call [1]: started",
-    ]
-
-
-def test_failures_retries_and_cancellations_are_told(clock: Clock):
-    file = io.StringIO()
-    progress = Progress(file, clock=clock)
-    for error in (ValueError("bad"), Pause("who?")):
-        with pytest.raises(type(error)):
-            run_with(progress, named("Call", exec=failing(error))(max_retries=2))
-    assert file.getvalue().splitlines()[1::2] == [
-        "Call: failed after 0 us, 1 retry: ValueError('bad')",
-        "Call: cancelled after 0 us",
-    ]
-
-
-def test_a_terminal_shows_a_bar_that_is_drawn_in_place(clock: Clock, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("NO_COLOR", "1")
-    call = named("Call", pf.BatchNode, prep=lambda _: range(4), exec=lambda _: clock.passing(1))()
-    terminal = Terminal()
-    run_with(Progress(terminal, clock=clock), call)
-    assert terminal.frames() == [
-        "\rCall 0, 0 us\x1b[K\n",
-        "\x1b[1A\rCall █████░░░░░░░░░░░░░░░ 1/4, 1.00 s, 3.00 s left\x1b[K\n",
-        "\x1b[1A\rCall ██████████░░░░░░░░░░ 2/4, 2.00 s, 2.00 s left\x1b[K\n",
-        "\x1b[1A\rCall ███████████████░░░░░ 3/4, 3.00 s, 1.00 s left\x1b[K\n",
-        "\x1b[1A\rCall ████████████████████ 4/4, 4.00 s\x1b[K\n",
-        "\x1b[1A\rCall: done after 4.00 s, 4 items\x1b[K\n",
-    ]
-
-
-def test_a_terminal_is_drawn_ten_times_a_second_at_most(clock: Clock):
-    call = named("Call", pf.BatchNode, prep=lambda _: range(10_000), exec=lambda _: clock.passing(1 / 4096))()
-    terminal = Terminal()
-    run_with(Progress(terminal, clock=clock), call)
-    assert 20 <= len(terminal.frames()) <= 27  # in 2.44 seconds; the first and the last are free
-
-
-def test_a_terminal_has_colors_unless_they_are_not_wanted(clock: Clock, monkeypatch: pytest.MonkeyPatch):
-    def shown() -> str:
-        terminal = Terminal()
-        run_with(Progress(terminal, clock=clock), named("Call")())
-        return terminal.getvalue()
-
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    assert "\x1b[36mCall" in shown()
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b[36m" not in shown()
-
-
-def test_lines_fit_into_the_terminal(clock: Clock, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pocketflow.trace._size", lambda _: (20, 4))
-    monkeypatch.setenv("NO_COLOR", "1")
-    meet = asyncio.Barrier(9)
-
-    async def call(_: Any) -> None:
-        clock.passing(1)
-        await meet.wait()
-
-    branches = [named("長" * 30, pf.AsyncNode, exec_async=call)() for _ in range(9)]
-    terminal = Terminal()
-    with Progress(terminal, clock=clock):
-        asyncio.run(pf.AsyncFlow(pf.AsyncParallelFlow(*branches)).run_async({}))
-    live = [frame.split("\r")[1].split("\x1b[K\n")[:-1] for frame in terminal.frames()[:9]]
-    assert live[-1] == ["長" * 9, "長" * 9, "... 7 more"]
-
-
-def test_a_name_cannot_steer_the_live_lines(clock: Clock):
-    node = named("Call", post=lambda *_: "\x1b[2J")()
-    node.name = "\x1b]0;title\x07"
-    file = io.StringIO()
-    run_with(Progress(file, clock=clock), node)
-    assert file.getvalue() == "\\x1b]0;title\\x07: started\n\\x1b]0;title\\x07: done after 0 us -> \\x1b[2J\n"
-
-
-def test_a_file_that_cannot_be_written_fails_no_run():
-    class Broken(io.StringIO):
-        def write(self, _: str) -> int:
-            raise BrokenPipeError
-
-    ran: list[str] = []
-    run_with(Progress(Broken()), named("Call", exec=lambda _: ran.append("Call"))())
-    assert ran == ["Call"]
-
-
-def test_threads_share_a_progress():
-    file = io.StringIO()
-    progress, meet = Progress(file), threading.Barrier(4)
-    node = named("Call", pf.BatchNode, prep=lambda _: range(100), exec=lambda item: item == 50 and meet.wait(20))()
-    threads = [threading.Thread(target=run_with, args=(progress, node)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert file.getvalue().count("Call: 100 %, 100/100") == 4
-
-
-def test_stderr_gets_the_lines_and_stdout_nothing(capsys: pytest.CaptureFixture[str]):
-    run_with(Progress(), named("Call")())
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("Call: started\nCall: done after ")
-
-
-def lines_of(terminal: int) -> Iterator[str]:
-    while True:
-        yield os.read(terminal, 65536).decode()
-
-
-def test_a_real_terminal_keeps_its_clock_going_while_a_node_takes_its_time():
-    ours, theirs = pty.openpty()
-    seen = threading.Event()
-    with os.fdopen(theirs, "w") as file:
-        run = threading.Thread(target=run_with, args=(Progress(file), named("Call", exec=lambda _: seen.wait(20))()))
-        run.start()
-        drawings = ""
-        for text in lines_of(ours):
-            drawings += text
-            if drawings.count("\x1b[1A") >= 3:  # the clock alone draws: nothing else happens
-                break
-        seen.set()
-        run.join()
-        assert "Call: done after" in next(lines_of(ours))
-    os.close(ours)
