@@ -189,13 +189,13 @@ class Journal:
         Raises: `RunBusy`, `Paused`, `JournalError`, and the errors of the flow. After each of them
             the run can be resumed.
         """
-        run = _Run(self, flow, shared, run_id, tags, takeover, allow_changes)
+        run = _Run(self, flow, shared, run_id, tags, takeover, allow_changes, is_async=False)
         try:
             try:
                 run.start().result()
                 if run.is_finished:
                     return run.restored()
-                with run.recorder(is_async=False):
+                with run.recorder():
                     return flow.run(shared)
             except BaseException as error:
                 run.stop(error)
@@ -216,13 +216,13 @@ class Journal:
         allow_changes: bool = False,
     ) -> Any:
         """What `run` does, for an async flow."""
-        run = _Run(self, flow, shared, run_id, tags, takeover, allow_changes)
+        run = _Run(self, flow, shared, run_id, tags, takeover, allow_changes, is_async=True)
         try:
             try:
                 await asyncio.wrap_future(run.start())
                 if run.is_finished:
                     return run.restored()
-                with run.recorder(is_async=True):
+                with run.recorder():
                     return await flow.run_async(shared)
             except BaseException as error:
                 run.stop(error)
@@ -431,20 +431,29 @@ class _Run:
     """One call of `Journal.run` or `run_async`."""
 
     def __init__(
-        self, journal: Journal, flow: Any, shared: Any, run_id: Any, tags: Any, takeover: bool, allow_changes: bool
+        self,
+        journal: Journal,
+        flow: Any,
+        shared: Any,
+        run_id: Any,
+        tags: dict[str, Any] | None,
+        takeover: bool,
+        allow_changes: bool,
+        *,
+        is_async: bool,
     ) -> None:
         if type(shared) is not dict:
             raise TypeError(f"shared is a {type(shared).__name__}: a journaled run needs a plain dict")
         self.journal, self.shared, self.tags = journal, shared, tags or {}
         self.takeover, self.allow_changes = takeover, allow_changes
-        self.owner = Owner(journal.writer, _checked_id(run_id), journal.clock)
+        self.owner = Owner(journal.writer, _checked_id(run_id), journal.clock, is_async=is_async)
         if journal.strict and (found := check(flow)):
             raise JournalError(f"{found[0]}; mend the flow, or open the journal with strict=False")
         self.graph = _shape(flow)
         self.hook: Recorder | None = None
 
     def start(self) -> Future[None]:
-        return self.owner.writer.submit(self._begin, done=self.owner.note)
+        return self.owner.do(self._begin, done=self.owner.note)
 
     @property
     def is_finished(self) -> bool:
@@ -456,13 +465,13 @@ class _Run:
         assert self.past.end
         return self.journal.codec.load(self.past.end.value)
 
-    def recorder(self, *, is_async: bool) -> Recorder:
+    def recorder(self) -> Recorder:
         if self.past.steps:  # else it is as it began, and the caller's own objects stay
             self._fill()
         journal = self.journal
         self.hook = Recorder(
             self.owner, self.shared, self.past, journal.codec,
-            exclude=journal.exclude, strict=journal.strict, allow_changes=self.allow_changes, is_async=is_async,
+            exclude=journal.exclude, strict=journal.strict, allow_changes=self.allow_changes,
         )  # fmt: skip
         return self.hook
 

@@ -32,13 +32,14 @@ class PostgresStore(Store):
     Of two that write at once the unique constraint lets one be first; the other does its transaction again.
     """
 
+    name, is_quick = "the journal", False
+
     def __init__(self, where: str) -> None:
         self.where, self.held = where, set()
         with self._explained():
             self.db = self._connect()
         self.name = f"the journal in {self.db.info.dbname!r} on {self.db.info.host}"
 
-    name = "the journal"
 
     def close(self) -> None:
         self.db.close()
@@ -68,7 +69,8 @@ class PostgresStore(Store):
     def unlock(self, token: int) -> None:
         if token in self.held:
             self.held.discard(token)
-            self.execute("SELECT pg_advisory_unlock(?)", token)
+            with contextlib.suppress(psycopg.Error):  # with the connection the lock is gone as well
+                self.execute("SELECT pg_advisory_unlock(?)", token)
 
     def is_alive(self, token: int) -> bool:
         _, found = self.execute(

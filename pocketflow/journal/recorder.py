@@ -94,7 +94,8 @@ recording: ContextVar[tuple[Recorder, Step] | None] = ContextVar("recording", de
 class Recorder(Hook):
     """Records one run, and skips what is recorded.
 
-    is_async: whether what cannot be awaited is not waited for. It is durable before the visit around it is.
+    What nobody can await is handed over in an async run, and not waited for: it is durable before the
+    visit around it is.
     """
 
     def __init__(
@@ -107,10 +108,9 @@ class Recorder(Hook):
         exclude: frozenset[str] = frozenset(),
         strict: bool = True,
         allow_changes: bool = False,
-        is_async: bool = False,
     ) -> None:
         self.owner, self.run_id, self.shared, self.codec = owner, owner.run_id, shared, codec
-        self.exclude, self.strict, self.allow_changes, self.is_async = exclude, strict, allow_changes, is_async
+        self.exclude, self.strict, self.allow_changes = exclude, strict, allow_changes
         self.steps, self.pauses, self.answers = past.steps, past.pauses, past.answers
         self.tracker = Tracker(codec, self.kept())
         self.commits = 0  # how many have changed `shared`
@@ -218,7 +218,7 @@ class Recorder(Hook):
                 raise
         if written is not None and step.loop is not None:
             return asyncio.wrap_future(written, loop=step.loop)
-        if written is not None and not self.is_async:
+        if written is not None and not self.owner.is_async:
             written.result()
         return None
 

@@ -65,14 +65,16 @@ PLACES = ", ".join("?" * 9)
 
 
 class Store:
-    """Where records are kept. A database gives the methods of the first half; all are called in one thread.
+    """Where records are kept. A database gives the methods of the first half; all are called by one thread at a time.
 
     name: of the database, as messages say it.
     held: the tokens of the owners that live here.
+    is_quick: whether a transaction takes less time than to wake a thread.
     """
 
     name: str
     held: set[int]
+    is_quick: bool
 
     def commit(self, work: Callable[[], T]) -> T:
         """Do the work in one transaction that may write, and is durable afterwards."""

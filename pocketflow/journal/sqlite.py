@@ -38,6 +38,8 @@ class SqliteStore(Store):
     A file that may not be written is opened to be read.
     """
 
+    is_quick = True
+
     def __init__(self, path: str, synchronous: str) -> None:
         self.name, self.synchronous = path, synchronous
         self.locks: dict[int, sqlite3.Connection] = {}
@@ -168,14 +170,18 @@ class SqliteStore(Store):
 
     def _transaction(self, begin: str, work: Callable[[], T]) -> T:
         with self._explained():
-            self.db.execute(begin)
             try:
+                self._end_transaction()  # of a transaction that was interrupted in the last line here
+                self.db.execute(begin)
                 result = work()
                 self.db.execute("COMMIT")
                 return result
             finally:
-                if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
+                self._end_transaction()
+
+    def _end_transaction(self) -> None:
+        if self.db.in_transaction:
+            self.db.execute("ROLLBACK")
 
     def _side_file(self, token: int) -> str:
         return f"{self.name}-owner-{token:x}"
