@@ -20,7 +20,8 @@ import pytest
 
 import pocketflow as pf
 from pocketflow.dataflow import Dataflow, MissingInput
-from tests.test_steps import Log
+from pocketflow.hooks import hooked
+from tests.dataflow.kit import Log
 
 SETUP = """
 from os.path import join  # imported, so no task
@@ -172,9 +173,9 @@ def test_helpful_error_on_missing_dependency(folder: Path):
 def test_adapters_propagate_to_async(folder: Path):
     """Adapters are hooks here: installed around either way of running, they see the same."""
     flow, logs = Dataflow("hello_world", "setup_it"), [Log(), Log()]
-    with pf.hooked(logs[0]):
+    with hooked(logs[0]):
         flow.execute()
-    with pf.hooked(logs[1]):
+    with hooked(logs[1]):
         asyncio.run(flow.execute_async())
     assert sorted(logs[0].paths()) == sorted(logs[1].paths())
 

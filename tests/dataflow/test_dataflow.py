@@ -17,8 +17,8 @@ import pytest
 
 import pocketflow as pf
 from pocketflow.dataflow import Dataflow, MissingInput, Task, task
-from tests.test_steps import Log
-from tests.test_stream import events_of
+from pocketflow.hooks import hooked
+from tests.dataflow.kit import Log, events_of, run
 
 
 def run(node: Any, **shared: Any) -> dict[str, Any]:
@@ -273,7 +273,7 @@ async def test_execute_inside_of_a_loop_says_what_to_write():
 
 def test_hooks_see_the_tasks_with_paths_that_end_in_their_names():
     log = Log()
-    with pf.hooked(log):
+    with hooked(log):
         Dataflow(task(lambda b: 0, name="a"), task(lambda: 0, name="b")).execute()
     visits = [step.path for step in log.steps if step.kind == "node"]
     assert visits == ["Dataflow[0]/0:b", "Dataflow[1]/0:a"]
@@ -498,7 +498,7 @@ async def test_server_sent_events_end_with_the_run():
         yield {"type": "done", "full_text": prompt}
 
     async def event_stream(prompt: str) -> AsyncIterator[str]:
-        async with contextlib.aclosing(pf.AsyncFlow(task(llm)).stream({"prompt": prompt})) as events:
+        async with contextlib.aclosing(stream(pf.AsyncFlow(task(llm)), {"prompt": prompt})) as events:
             async for event in events:
                 yield f"data: {json.dumps(event)}\n\n"
 

@@ -14,7 +14,8 @@ import pytest
 
 import pocketflow as pf
 from pocketflow.executors import ExecutorBatchNode, ExecutorNode, WorkerDied
-from tests.test_steps import Log
+from pocketflow.hooks import emit, hooked
+from tests.dataflow.kit import Log
 
 
 def processes() -> ProcessPoolExecutor:
@@ -82,13 +83,13 @@ def test_the_items_of_a_batch_run_at_once_and_keep_their_order():
 def test_a_thread_sees_the_attempt_and_the_hooks():
     class Flaky(Keeps):
         def exec(self, prep_res: Any) -> Any:
-            pf.emit({"type": f"try {self.cur_retry}"})
+            emit({"type": f"try {self.cur_retry}"})
             if self.cur_retry < 2:
                 raise ValueError("again")
             return self.cur_retry
 
     log = Log()
-    with pf.hooked(log):
+    with hooked(log):
         assert run(Flaky(max_retries=3))["result"] == 2
     assert [line.split(maxsplit=2)[2] for line in log.lines if line.startswith("event")] == ["try 0", "try 1", "try 2"]
 
@@ -237,7 +238,7 @@ def test_retries_stay_with_the_caller(monkeypatch: pytest.MonkeyPatch):
 def test_an_attribute_that_cannot_travel_is_named():
     node = Pid(executor=processes)
     node.lock = threading.Lock()
-    with pytest.raises(TypeError, match="Pid cannot be sent .* its attribute lock = .* make lock inside of exec"):
+    with pytest.raises(TypeError, match=r"Pid: exec\(1\) cannot be sent .* its attribute lock = .* make lock inside of exec"):
         run(node, items=[1])
 
 
@@ -245,7 +246,7 @@ def test_a_class_that_cannot_travel_is_named():
     class Local(Keeps):
         def exec(self, prep_res: Any) -> Any: ...
 
-    with pytest.raises(TypeError, match="Local cannot be sent .* define it at the top of a module"):
+    with pytest.raises(TypeError, match=r"Local: exec\(None\) cannot be sent .* define it at the top of a module"):
         run(Local(executor=processes))
 
 
@@ -268,7 +269,7 @@ def test_a_dead_worker_is_a_failed_attempt_and_the_pool_is_made_anew(tmp_path: P
 
 
 def test_a_dead_worker_is_an_error_that_names_the_node(tmp_path: Path):
-    with pytest.raises(WorkerDied, match=r"DiesOnce: a worker died while it ran exec\("):
+    with pytest.raises(WorkerDied, match=r"DiesOnce: exec\(.* was in a pool whose worker died"):
         run(DiesOnce(executor=processes), file=str(tmp_path / "died"))
 
 
@@ -310,5 +311,5 @@ class Dies(Keeps):
 
 
 def test_a_worker_of_the_cluster_that_dies_is_an_error_that_names_the_node(cluster: Any):
-    with pytest.raises(WorkerDied, match="Dies: a worker died"):
+    with pytest.raises(WorkerDied, match=r"Dies: exec\(None\) was in a pool whose worker died"):
         run(Dies(executor=cluster.get_executor(retries=0)))
