@@ -70,7 +70,7 @@ from pocketflow.journal.standin import Graph, check
 from pocketflow.hooks import emit
 from pocketflow.journal.deltas import Codec, Tracker, to_json
 from pocketflow.journal.records import JournalError, Record, RunBusy, Store, without_void
-from pocketflow.journal.recorder import LacksEdge, Past, Recorder, recording, state_after
+from pocketflow.journal.recorder import Past, Recorder, recording, state_after
 from pocketflow.journal.sqlite import SqliteStore
 from pocketflow.journal.writer import Owner, Writer, iso
 from pocketflow.stream import stream
@@ -482,9 +482,9 @@ class _Run:
             raise JournalError(f"{self.owner.run_id!r}: a question could not be recorded: {lost}") from lost
         if lost or (hook and hook.is_finished):
             return
-        status = {"status": _status_of(error), "error": None if isinstance(error, Paused) else _text_of(error)}
-        if isinstance(error, LacksEdge):
-            status["reopens"] = True
+        status: dict[str, Any] = {"status": _status_of(error), "error": None if isinstance(error, Paused) else _text_of(error)}
+        if hook and hook.lacks_edge:
+            status["reopens"] = True  # its last pause, for another answer
         with suppress(JournalError):
             self.owner.append("status", value=to_json(status))
 

@@ -18,10 +18,6 @@ from pocketflow.journal.records import JournalError, Record, outer_paths, withou
 from pocketflow.journal.writer import Owner
 
 
-class LacksEdge(JournalError):
-    """A node's action has no edge: the run fails, and its last pause can be answered anew."""
-
-
 class Past:
     """What is recorded of a run.
 
@@ -120,7 +116,7 @@ class Recorder(Hook):
         self.asked: dict[tuple[str, int], int] = {}  # (path, attempt) -> how many questions
         self.warned: set[str] = set()
         self.is_half_done = False  # whether a step has failed that had written to `shared`
-        self.is_finished = False
+        self.is_finished = self.lacks_edge = False
         self.broken: BaseException | None = None  # why nothing more can be recorded
         self.lock = threading.RLock()  # as user code may run items in threads
 
@@ -269,7 +265,8 @@ class Recorder(Hook):
             self._check_complete()
         elif self.strict and step.index is None and _lacks_edge(step, action):
             actions = list(step.node.successors)
-            raise LacksEdge(
+            self.lacks_edge = True
+            raise JournalError(
                 f"{self._path(step)}: the action {action!r} has no edge, only {actions} have: return one of these, wire"
                 " it (to None to end there), or pass strict=False"
             )
