@@ -42,6 +42,11 @@ class Say(pf.Node):
         return f"after {self.name}"
 
 
+class PopFlow(pf.Flow):
+    def prep(self, shared: Any) -> Any:
+        shared["popped"] = shared.get("popped", 0) + 1
+
+
 def chain(*nodes: Any) -> Any:
     for before, after in pairwise(nodes):
         before - f"after {before.name}" >> after

@@ -76,6 +76,7 @@ def test_items_at_once_are_answered_by_their_paths(journal: Journal):
             return ["a", "b"]
 
         async def exec_async(self, item: Any) -> Any:
+            await asyncio.sleep(0)  # both have begun
             return pause(f"{item}?")
 
         async def post_async(self, shared: Any, items: Any, answers: Any) -> Any:

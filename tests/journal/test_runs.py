@@ -11,7 +11,7 @@ import pytest
 import pocketflow as pf
 from pocketflow.hooks import Hook, Skip, Step, hooked
 from pocketflow.journal import Journal, JournalError, RunBusy
-from tests.journal.kit import Crash, Say, chain, crash_and_resume, run, steps
+from tests.journal.kit import Crash, PopFlow, Say, chain, crash_and_resume, run, steps
 
 
 # What is not run again
@@ -115,11 +115,6 @@ def test_items_that_end_in_another_order_are_known_by_their_position(journal: Jo
     shared: dict[str, Any] = {}
     run(journal, pf.AsyncFlow(Reversed()), shared)
     assert (shared["results"], ran[3:]) == (["A", "B", "C"], ["a"])
-
-
-class PopFlow(pf.Flow):
-    def prep(self, shared: Any) -> Any:
-        shared["popped"] = shared.get("popped", 0) + 1
 
 
 def test_the_prep_of_a_nested_flow_is_not_run_again(journal: Journal):
@@ -372,6 +367,7 @@ def test_a_resumed_run_that_ends_without_what_is_recorded_is_refused(journal: Jo
 @pytest.mark.parametrize("again", [{}, {"x": [1]}])
 def test_a_run_is_resumed_on_an_empty_store_or_on_the_one_it_began_with(journal: Journal, again: dict[str, Any]):
     flow = pf.Flow(Say([], "a"))
+    again = dict(again)
     run(journal, flow, {"x": [1]})
     run(journal, flow, again)
     assert again == {"x": [1], "said": ["a"]}
