@@ -75,6 +75,10 @@ class FlowWarning(UserWarning):
 class BaseNode:
     """Wiring and the three phases. Subclass `Node`, which adds retries."""
 
+    # What the wiring cannot show afterwards, for `pocketflow.graph.check`:
+    begun: tuple[str, ...] = ()  # the actions of each `node - "action"`, whether or not `>> target` came after it
+    led_to_by: tuple[str, ...] = ()  # the classes of the nodes with an edge to this one
+
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
         self.successors: dict[Any, Any] = {}
@@ -98,6 +102,8 @@ class BaseNode:
         if known:
             warn(f"Overwriting successor for action '{action}'")
         self.successors[action] = node
+        if issubclass(type(node), BaseNode):  # a mock only says that it is one
+            node.led_to_by += (type(self).__name__,)
         return node
 
     @overload
@@ -110,6 +116,7 @@ class BaseNode:
     def __sub__(self, action: str) -> _Edge:
         if not isinstance(action, str):
             raise TypeError(f'Action must be a string, not {action!r}: write {name_of(self)} - "action" >> node')
+        self.begun += (action,)
         return _Edge(self, action)
 
     def prep(self, shared: Any, /) -> Any:

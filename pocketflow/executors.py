@@ -190,8 +190,7 @@ class ExecutorNode(AsyncNode):
         return self.prep(shared)
 
     async def exec_async(self, prep_res: Any) -> Any:
-        _, pool = _visit.get()
-        if isinstance(pool.executor, ThreadPoolExecutor):
+        if isinstance(self.pool.executor, ThreadPoolExecutor):
             return await self.elsewhere(prep_res, self.exec, prep_res)
         attributes = {name: value for name, value in vars(self).items() if name not in STAYS_HERE}
         return await self.elsewhere(prep_res, _exec_there, type(self), attributes, self.cur_retry, prep_res)
@@ -202,10 +201,14 @@ class ExecutorNode(AsyncNode):
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
         return self.post(shared, prep_res, exec_res)
 
+    @property
+    def pool(self) -> Pool:
+        """Where the visit at hand sends its exec."""
+        return _visit.get()[1]
+
     async def elsewhere(self, prep_res: Any, function: Callable[..., Any], *args: Any) -> Any:
         """The result of `function(*args)`, which is the exec of `prep_res`, on the executor of this visit."""
-        _, pool = _visit.get()
-        return await pool.run(lambda: f"{name_of(self)}: exec({prep_res!r:.100})", function, *args)
+        return await self.pool.run(lambda: f"{name_of(self)}: exec({prep_res!r:.100})", function, *args)
 
     async def _exec(self, prep_res: Any) -> Any:
         is_shared = isinstance(self.executor, Pool)
@@ -244,7 +247,7 @@ class ExecutorBatchNode(ExecutorNode, AsyncParallelBatchNode):
     max_concurrency: Any = _TwiceTheWorkers()
 
     def __init__(self, *args: Any, max_concurrency: int | None = None, **kwargs: Any) -> None:
-        limit = {} if max_concurrency is None else {"max_concurrency": max_concurrency}
+        limit: dict[str, Any] = {} if max_concurrency is None else {"max_concurrency": max_concurrency}
         super().__init__(*args, **limit, **kwargs)
 
     def _threads(self) -> int | None:
@@ -261,16 +264,25 @@ _visit: contextvars.ContextVar[tuple[Any, Pool]] = contextvars.ContextVar("visit
 class _Outside:
     """The `pocketflow.Watcher` of a worker process: work is done as it is, but nobody hears of it."""
 
-    executing: Any = None
+    def __init__(self, executing: Any = None) -> None:
+        self.executing = executing
 
     def do(self, role: str, node: Any, work: Callable[..., Any], *args: Any, index: int | None = None) -> Any:
-        return work(*args)
+        around = watcher.set(_Outside(node if role == "exec" else None))
+        try:
+            return work(*args)
+        finally:
+            watcher.reset(around)
 
     async def do_async(
         self, role: str, node: Any, work: Callable[..., Any], *args: Any, index: int | None = None
     ) -> Any:
-        result = work(*args)
-        return await result if hasattr(result, "__await__") else result
+        around = watcher.set(_Outside(node if role == "exec" else None))
+        try:
+            result = work(*args)
+            return await result if hasattr(result, "__await__") else result
+        finally:
+            watcher.reset(around)
 
     def tell(self, method: str, *args: Any) -> Awaitable[None]:
         if method == "on_event":

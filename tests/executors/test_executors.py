@@ -15,7 +15,7 @@ import pytest
 import pocketflow as pf
 from pocketflow.executors import ExecutorBatchNode, ExecutorNode, WorkerDied
 from pocketflow.hooks import emit, hooked
-from tests.dataflow.kit import Log
+from tests.dataflow.kit import Log, run
 
 
 def processes() -> ProcessPoolExecutor:
@@ -37,11 +37,6 @@ class Items(ExecutorBatchNode):
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
         shared["results"] = exec_res
-
-
-def run(node: Any, **shared: Any) -> dict[str, Any]:
-    asyncio.run(asyncio.wait_for(pf.AsyncFlow(node).run_async(shared), 60))
-    return shared
 
 
 # Threads
@@ -238,7 +233,9 @@ def test_retries_stay_with_the_caller(monkeypatch: pytest.MonkeyPatch):
 def test_an_attribute_that_cannot_travel_is_named():
     node = Pid(executor=processes)
     node.lock = threading.Lock()
-    with pytest.raises(TypeError, match=r"Pid: exec\(1\) cannot be sent .* its attribute lock = .* make lock inside of exec"):
+    with pytest.raises(
+        TypeError, match=r"Pid: exec\(1\) cannot be sent .* attribute lock = .* make lock inside of exec"
+    ):
         run(node, items=[1])
 
 

@@ -11,6 +11,7 @@ import asyncio
 import importlib
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import Any
 
 import pytest
 
-import pocketflow as pf
 from pocketflow.dataflow import Dataflow, MissingInput
 from pocketflow.hooks import hooked
 from tests.dataflow.kit import Log
@@ -47,10 +47,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "hello_world.py").write_text(HELLO)
     (tmp_path / "setup_it.py").write_text(SETUP)
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
+    before, path = set(sys.modules), list(sys.path)
     yield tmp_path
     for module in set(sys.modules) - before:
         del sys.modules[module]
+    sys.path[:] = path
 
 
 def both_ways(flow: Dataflow, inputs: Any = None, **options: Any) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def test_a_module_in_base_dir_may_be_called_like_one_of_python(folder: Path):
     (own / "beside.py").write_text("def half(x): return x / 2")
     assert Dataflow("statistics", base_dir=own).execute({"rows": [1, 2]})["mean"] == 1.5
     assert inspect.getfile(importlib.import_module("statistics")) != str(own / "statistics.py")
-    assert str(own) not in sys.path
+    assert sys.path.index(str(own)) > sys.path.index(os.path.dirname(os.__file__)), "Python's own come first"
 
 
 def test_decorated_functions_of_a_module_are_tasks_too(folder: Path):
