@@ -66,7 +66,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pocketflow import AsyncNode, BaseNode
-from pocketflow.journal.standin import Graph, check
+from pocketflow.graph import Graph, check
 from pocketflow.hooks import emit
 from pocketflow.journal.deltas import Codec, Tracker, to_json
 from pocketflow.journal.records import JournalError, Record, RunBusy, Store, without_void
