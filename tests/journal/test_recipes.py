@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cookbook.runner import OFFLINE, ROOT, environment, run
+from tests.cookbook.runner import OFFLINE, ROOT, environment, run_process
 
 
 def test_durable_is_killed_twice_and_pays_for_nothing_twice():
-    lines = run("durable").splitlines()
+    lines = run_process("durable").stdout.splitlines()
     assert lines[:2] == ["killed; starting again"] * 2
     assert lines[2].startswith("abs: ")
     assert lines[-1] == "19 calls paid, 1 at most for one name"
