@@ -19,7 +19,7 @@ def test_durable_is_killed_twice_and_pays_for_nothing_twice():
 def approve(folder: Path, *arguments: str) -> tuple[str, str]:
     """What the recipe prints, to stdout and to stderr, when it runs in that folder."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "cookbook.approval", *arguments],
+        [sys.executable, "-W", "error", "-m", "cookbook.human_in_the_loop", *arguments],
         cwd=folder,
         env={**environment(), "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -30,10 +30,10 @@ def approve(folder: Path, *arguments: str) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-def test_approval_goes_on_in_another_process_with_the_answer(tmp_path: Path):
+def test_human_in_the_loop_goes_on_in_another_process_with_the_answer(tmp_path: Path):
     question = (
         "Send this?\n\n  We are sorry to read: 'My tea is cold'. You get your money back.{}\n\n"
-        "Answer with: python -m cookbook.approval --answer yes\n"
+        "Answer with: python -m cookbook.human_in_the_loop --answer yes\n"
     )
     assert approve(tmp_path, "My tea is cold.") == (f"(drafting)\n{question.format('')}", OFFLINE)
     assert approve(tmp_path) == (question.format(""), "")
