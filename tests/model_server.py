@@ -1,7 +1,8 @@
 """A real HTTP server on loopback that speaks the chat completions protocol, its faults included.
 
 with model_server(reply) as server: `reply(prompt)` gives what the model says: a text, a dict of a
-message's fields such as "tool_calls", or one of the faults below; `server.requests` holds the bodies that came, and `server.environment` leads to it.
+message's fields such as "tool_calls", or one of the faults below; `server.requests` holds the
+bodies that came, and `server.environment` leads to it.
 """
 
 from __future__ import annotations

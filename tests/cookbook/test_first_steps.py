@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pocketflow.graph import check
 from tests.cookbook.runner import NEEDS, OFFLINE, ROOT, ask, call, environment, run, run_process
 from tests.model_server import model_server
 
@@ -178,3 +180,15 @@ def test_a_recipe_without_its_package_says_what_to_install(
 ):
     monkeypatch.setitem(sys.modules, package, None)
     assert call(recipe) == (2, "", line)
+
+
+FLOWS = [file.stem for file in sorted((ROOT / "cookbook").glob("*.py")) if "\nflow = " in file.read_text()]
+
+
+@pytest.mark.parametrize("recipe", sorted({*FLOWS} - {"draw"}))  # which shows a flow with mistakes
+def test_the_check_finds_nothing_in_the_flow_of_a_recipe(recipe: str):
+    try:
+        module = importlib.import_module(f"cookbook.{recipe}")
+    except SystemExit:
+        pytest.skip(NEEDS)
+    assert check(module.flow) == []
