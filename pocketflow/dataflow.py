@@ -128,8 +128,9 @@ class Task(ExecutorNode):
         for parameter in self.keys:
             if parameter not in self.parameters:
                 raise TypeError(f"{self.name} has no parameter {parameter!r}{closest(parameter, self.parameters)}")
-        self.sources = [(name, *self.keys.get(name, name).split(".")) for name in self.parameters]
-        self.needs = {parameter: key for parameter, key, *_ in self.sources}
+        places = {name: self.keys.get(name, name).split(".") for name in self.parameters}
+        self.needs = {name: key for name, [key, *_] in places.items()}
+        self._reads = [(name, key, path, self.parameters[name].default) for name, [key, *path] in places.items()]
         self.is_async = _is_async(self.function)
 
     @property
@@ -142,15 +143,13 @@ class Task(ExecutorNode):
     async def prep_async(self, shared: Any) -> Any:
         """The arguments, by name; of a task with `each` the list of those of every element."""
         params, arguments = self.params, dict[str, Any]()
-        for parameter, key, *path in self.sources:
+        for parameter, key, path, default in self._reads:
             value = params[key] if key in params else shared.get(key, MISSING)
             if path:
                 value = functools.reduce(_inside, path, value)
-            if value is MISSING:
-                value = self.parameters[parameter].default
-                if value is REQUIRED:
-                    raise _missing(self, parameter, {**shared, **params})
-            arguments[parameter] = value
+            arguments[parameter] = default if value is MISSING else value
+            if arguments[parameter] is REQUIRED:
+                raise _missing(self, parameter, {**shared, **params})
         if not self.each:
             return arguments
         elements = zip(*(arguments.pop(parameter) for parameter in self.each), strict=True)
@@ -499,7 +498,8 @@ class Dataflow(AsyncFlow):
             for other in self.waits_for[name]:
                 self.users[other].append(name)
         self.places = {name: place for place, name in enumerate(self.tasks)}
-        self.inputs = self._inputs()
+        made, wanted = (output for name in self.order for output in self.tasks[name].outputs), set(self.outputs)
+        self.inputs, self.intermediate = self._inputs(), [name for name in made if name not in wanted]
 
     def _overridden(self) -> set[str]:
         """The tasks that do not run, as all that they store is given."""
@@ -586,25 +586,22 @@ class Dataflow(AsyncFlow):
 
     async def prep_async(self, shared: Any) -> Any:
         """Refuse what is missing, or would be overwritten, before anything runs."""
-        for node in map(self.tasks.__getitem__, self.order):
-            for parameter, key in node.needs.items():
-                if key in self.inputs and node.parameters[parameter].is_required and not self._is_there(key, shared):
-                    raise _missing(node, parameter, {*shared, *self.params, *self.factories, *self.makers})
-        for name in self._intermediate():
+        for key, given in self.inputs.items():
+            if given.is_required and key not in shared and key not in self.params:
+                raise self._missing(key, shared)
+        for name in self.intermediate:
             if name in shared:
                 raise ValueError(f"{self.makers[name]} would overwrite shared[{name!r}]: rename one")
 
-    def _is_there(self, key: str, shared: Any) -> bool:
-        return key in shared or key in self.params
+    def _missing(self, key: str, shared: Any) -> MissingInput:
+        there = {*shared, *self.params, *self.factories, *self.makers}
+        readers = ((self.tasks[name], parameter) for name in self.order for parameter in self.tasks[name].needs)
+        return next(_missing(node, parameter, there) for node, parameter in readers if node.needs[parameter] == key)
 
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
         """Leave the final values in `shared`, and nothing between."""
-        for name in self._intermediate():
+        for name in self.intermediate:
             shared.pop(name, None)
-
-    def _intermediate(self) -> list[str]:
-        wanted = set(self.outputs)
-        return [output for name in self.order for output in self.tasks[name].outputs if output not in wanted]
 
     async def _orch_async(self, shared: Any, params: dict[str, Any] | None = None) -> None:
         run = _Run(self, shared, params or {**self.params})
@@ -629,8 +626,8 @@ class _Run:
         self.limit, self.create_task = flow.max_concurrency, asyncio.get_running_loop().create_task
         given = flow.executor
         self.pool = given if isinstance(given, Pool) else Pool(given, self.limit or THREADS)
-        self.waiting = {name: len(others) for name, others in flow.waits_for.items()}
-        self.ready = deque(name for name, count in self.waiting.items() if not count)
+        self.waiting = {name: len(others) for name, others in flow.waits_for.items() if others}
+        self.ready = deque(name for name in flow.order if name not in self.waiting)
         self.active, self.workers, self.over = 0, list[asyncio.Task[None]](), asyncio.Event()
         self.stopped: list[BaseException] = []
 
