@@ -113,13 +113,14 @@ class Task(ExecutorNode):
         executor: MakesExecutor | Pool = None,
     ) -> None:
         super().__init__(max_retries, wait, executor=executor)
-        self.__doc__, self.action, self.stream_end_type = function.__doc__, action, stream_end_type
+        self.action, self.stream_end_type = action, stream_end_type
         self.returns = [] if returns is None else [returns] if isinstance(returns, str) else list(returns)
         self.each = dict(each or {})
         self.keys = {**dict(mapping or {}), **self.each}
         self.flow = function if isinstance(function, BaseNode) else None
         if self.flow is None:
             self.function: Callable[..., Any] = function  # type: ignore[assignment]  # it is no node
+            self.__doc__ = function.__doc__
             self.name = name or str(getattr(function, "__name__", type(function).__name__))
             self.parameters = _parameters(self.name, self.function)
         else:
@@ -147,9 +148,12 @@ class Task(ExecutorNode):
             value = params[key] if key in params else shared.get(key, MISSING)
             if path:
                 value = functools.reduce(_inside, path, value)
-            arguments[parameter] = default if value is MISSING else value
-            if arguments[parameter] is REQUIRED:
+            if value is not MISSING:
+                arguments[parameter] = value
+            elif default is REQUIRED:
                 raise _missing(self, parameter, {**shared, **params})
+            elif parameter in self.each:
+                arguments[parameter] = default
         if not self.each:
             return arguments
         elements = zip(*(arguments.pop(parameter) for parameter in self.each), strict=True)
@@ -296,11 +300,13 @@ class _Resource:
                 self.instance.set_result(instance)
                 await self.closing.wait()
         except Exception as error:
-            error.add_note(f"raised by the factory of the resource {self.name!r}")
+            _note(error, f"raised by the factory of the resource {self.name!r}")
             if self.instance.done():
                 raise
             self.instance.set_exception(error)
             self.instance.exception()  # seen: whoever asked for it may be gone
+        finally:
+            self.instance.cancel()  # nobody waits for what is not made any more
 
     async def close(self) -> None:
         """Clean up; a factory that hangs is cancelled."""
@@ -459,9 +465,9 @@ class Dataflow(AsyncFlow):
         self.factories = dict(resources or {})
         self.final_vars = None if final_vars is None else list(final_vars)
         self.sources = [module_named(source, base_dir) if isinstance(source, str) else source for source in sources]
-        self.overrides: dict[str, Any] = {}
-        self.resources: _Resources | None = None  # those that `async with` keeps open
-        self.result: Result | None = None  # where `execute` wants to have what comes of its run
+        self._overrides: dict[str, Any] = {}
+        self._resources: _Resources | None = None  # those that `async with` keeps open
+        self._result: Result | None = None  # where `execute` wants to have what comes of its run
         self._plan()
 
     def _plan(self) -> None:
@@ -473,7 +479,7 @@ class Dataflow(AsyncFlow):
             for node in self.tasks.values()
         }
         self.outputs = list(self.makers) if self.final_vars is None else self.final_vars
-        for name in (*self.outputs, *self.overrides):
+        for name in (*self.outputs, *self._overrides):
             if name not in self.makers:
                 raise MissingInput(
                     f"no task stores {name!r}{closest(name, self.makers)}; there is {sorted(self.makers)}"
@@ -503,9 +509,9 @@ class Dataflow(AsyncFlow):
 
     def _overridden(self) -> set[str]:
         """The tasks that do not run, as all that they store is given."""
-        names = {self.makers[name] for name in self.overrides}
+        names = {self.makers[name] for name in self._overrides}
         for node in map(self.tasks.__getitem__, names):
-            if left := [name for name in node.outputs if name not in self.overrides]:
+            if left := [name for name in node.outputs if name not in self._overrides]:
                 raise ValueError(f"overrides: {node.name} stores {left} too; override all of its names or none")
         return names
 
@@ -553,14 +559,14 @@ class Dataflow(AsyncFlow):
         flow = copy.copy(self)
         if final_vars is not None or overrides:
             flow.final_vars = self.final_vars if final_vars is None else list(final_vars)
-            flow.overrides = dict(overrides or {})
+            flow._overrides = dict(overrides or {})
             flow._plan()
         shared = dict(inputs or {})
         for name in shared:
             if name in flow.makers:
                 raise ValueError(f"the input {name!r} is what the task {flow.makers[name]} stores: write overrides=")
-        shared.update(flow.overrides)
-        flow.result = result = Result()
+        shared.update(flow._overrides)
+        flow._result = result = Result()
         started = time.perf_counter()
         await flow.run_async(shared)
         result.duration = time.perf_counter() - started
@@ -576,11 +582,11 @@ class Dataflow(AsyncFlow):
         vars(self).update(vars(planned))  # all at once, so that a failure changes nothing
 
     async def __aenter__(self) -> Self:
-        self.resources = _Resources(self.factories)
+        self._resources = _Resources(self.factories)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        resources, self.resources = self.resources, None
+        resources, self._resources = self._resources, None
         if resources is not None:
             await resources.close()
 
@@ -620,9 +626,9 @@ class _Run:
 
     def __init__(self, flow: Dataflow, shared: Any, params: dict[str, Any]) -> None:
         self.flow, self.shared, self.params, self.watch = flow, shared, params, watcher.get()
-        self.result = Result() if flow.result is None else flow.result
+        self.result = Result() if flow._result is None else flow._result
         self.result.resource_access = dict.fromkeys(flow.factories, 0)
-        self.resources = flow.resources or _Resources(flow.factories)
+        self.resources = flow._resources or _Resources(flow.factories)
         self.limit, self.create_task = flow.max_concurrency, asyncio.get_running_loop().create_task
         given = flow.executor
         self.pool = given if isinstance(given, Pool) else Pool(given, self.limit or THREADS)
@@ -697,10 +703,10 @@ class _Run:
                 await self.run_task(name)
             result.done.append(name)
         except Exception as error:
-            _note(error, name)
+            _note(error, f"in {name}")
             if self.flow.on_error == "raise":
                 raise
-            _note(error, name_of(self.flow))
+            _note(error, f"in {name_of(self.flow)}")
             result.errors[name] = error
             self.fail(name, error)
         finally:
@@ -729,13 +735,13 @@ class _Run:
             if self.pool is not self.flow.executor:
                 await self.pool.close()
         finally:
-            if self.flow.resources is None:
+            if self.flow._resources is None:
                 await self.resources.close()
 
 
-def _note(error: Exception, name: str) -> None:
+def _note(error: Exception, text: str) -> None:
     with contextlib.suppress(AttributeError, TypeError):  # an exception may be frozen, or have other notes
-        error.add_note(f"in {name}")
+        error.add_note(text)
 
 
 # What a dataflow is made of
