@@ -141,7 +141,8 @@ def test_overrides_stand_for_results_and_what_they_replace_does_not_run():
     assert dict(result) == {"never": "four", "size": 4}
     assert result.done == ["size"]
     assert flow.execute(overrides={"size": 1}, final_vars=["size"])["size"] == 1
-    assert not flow.overrides
+    with pytest.raises(pytest.fail.Exception, match="it is overridden"):
+        flow.execute()
 
 
 def test_what_only_an_overridden_task_needs_is_not_needed():
@@ -313,6 +314,32 @@ async def test_sync_functions_that_wait_for_a_thread_never_run_once_one_has_fail
     with pytest.raises(KeyError):
         await running
     assert len(ran) <= 3
+
+
+# What hooks see
+
+
+def test_a_step_of_a_task_begins_when_its_inputs_are_there():
+    log = Log()
+    with log:
+        Dataflow(task(lambda first: 0, name="second"), task(lambda: 0, name="first")).execute()
+    assert [line.split()[:2] for line in log.lines if line.split()[1] in ("Dataflow[0]", "Dataflow[1]")] == [
+        ["start", "Dataflow[1]"],
+        ["end", "Dataflow[1]"],
+        ["start", "Dataflow[0]"],
+        ["end", "Dataflow[0]"],
+    ]
+
+
+def test_paths_are_the_same_whatever_the_limit_and_the_wanted_values():
+    sources = [task(lambda: 0, name="a"), task(lambda: 0, name="b"), task(lambda a, b: 0, name="c")]
+    paths = []
+    for options in ({}, {"max_concurrency": 1}, {"final_vars": ["c"]}):
+        log = Log()
+        with log:
+            Dataflow(*sources, **options).execute()
+        paths.append(sorted(log.paths()))
+    assert paths[0] == paths[1] == paths[2]
 
 
 # What must not be lost
