@@ -80,14 +80,13 @@ class OpenTelemetry(Hook):
 
     def on_event(self, step: Step, event: dict[str, Any]) -> None:
         if event["type"] == "usage" and (around := self._around(step)):
-            tokens = (int(event.get(key) or 0) for key in ("input_tokens", "output_tokens"))
-            around.usage.append((event.get("model"), *tokens))
+            read, written = (int(event.get(key) or 0) for key in ("input_tokens", "output_tokens"))
+            around.usage.append((event.get("model"), read, written))
 
     def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> None:
         if around := self._around(step):
-            item = {} if step.index is None else {"item": step.index}
-            facts = {"attempt": attempt, "wait": wait, "error.type": type(error).__qualname__}
-            around.span.add_event("retry", facts | item)
+            facts: dict[str, Any] = {"attempt": attempt, "wait": wait, "error.type": type(error).__qualname__}
+            around.span.add_event("retry", facts if step.index is None else {**facts, "item": step.index})
 
     def on_end(self, step: Step, result: Any) -> None:
         if ended := self._open.pop(step, None):

@@ -35,8 +35,10 @@ try:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
-except ImportError:
-    Console = None  # type: ignore[assignment,misc]  # then there are plain lines
+
+    HAS_RICH = True
+except ImportError:  # then there are plain lines
+    HAS_RICH = False
 
 __all__ = ["Progress"]
 
@@ -88,7 +90,7 @@ class Progress(Hook):
     def __enter__(self) -> Self:
         with self._lock:
             self._blocks += 1
-            if self._blocks == 1 and Console and self.file.isatty() and os.environ.get("TERM") != "dumb":
+            if self._blocks == 1 and HAS_RICH and self.file.isatty() and os.environ.get("TERM") != "dumb":
                 self._screen = _Screen(self.file, self._live)
         return super().__enter__()
 

@@ -6,9 +6,9 @@
     ...         return "found"
     >>> with Trace() as trace:
     ...     action = Flow(start=Fetch()).run({})
-    >>> print(trace)  # doctest: +ELLIPSIS
-    Flow     +0 us  ... -> found
-      Fetch  +... us  ... -> found
+    >>> print(trace)  # doctest: +ELLIPSIS, +NORMALIZE_WHITESPACE
+    Flow ... +0 us ... -> found
+      Fetch ... us ... -> found
     >>> trace.metrics()["Fetch"]["count"]
     1
 
@@ -36,8 +36,9 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Any, NamedTuple
 
-from pocketflow import AsyncParallelFlow
+from pocketflow import BatchFlow
 from pocketflow.graph import Graph
+from pocketflow.graph.svg import to_svg
 from pocketflow.hooks import Hook, Step
 from pocketflow.text import duration, number_of, printable, short
 
@@ -219,7 +220,7 @@ class Trace(Hook):
 def _kind(step: Step) -> str:
     if step.kind != "flow" or step.index is None:
         return step.kind
-    return "branch" if isinstance(step.node, AsyncParallelFlow) else "entry"
+    return "entry" if isinstance(step.node, BatchFlow) else "branch"
 
 
 def _usage(event: Mapping[str, Any]) -> Usage:
@@ -242,8 +243,9 @@ def _is_message(value: Any) -> bool:
 
 
 def _cut(text: str) -> str:
-    text = text if len(text) <= CONTENT else f"{text[: CONTENT - 3]}..."
-    return "\n".join(printable(line) for line in text.replace("\t", "    ").split("\n"))
+    lines = text[: CONTENT + 1].replace("\t", "    ").split("\n")
+    clean = "\n".join(map(printable, lines))
+    return clean if len(clean) <= CONTENT else f"{clean[: CONTENT - 3]}..."
 
 
 def _add_event(span: Span, event: dict[str, Any]) -> None:
@@ -296,7 +298,11 @@ def _join(span: Span, spans: dict[str, Span]) -> None:
 
 
 def _around(path: str) -> str:
-    return path[: path.rindex("[")] if path.endswith("]") and "/exec[" not in path[path.rfind("/") :] else path.rpartition("/")[0]
+    return (
+        path[: path.rindex("[")]
+        if path.endswith("]") and "/exec[" not in path[path.rfind("/") :]
+        else path.rpartition("/")[0]
+    )
 
 
 def _name(span: Span) -> str:
@@ -390,14 +396,14 @@ def _facts(span: Span, inside: _Inside, now: float) -> str:
     facts += [f"{attempts} attempts"] if attempts > 1 else []
     if span.state != "done":
         told = not span.error or any(child.error == span.error for child in children if child not in folded)
-        facts.append(span.state if told else f"{span.state}: {short(span.error or '')}")
+        facts.insert(0, span.state if told else f"{span.state}: {short(span.error or '')}")
     if span.action:
         facts.append(f"-> {short(span.action)}")
     return ", ".join(facts)
 
 
 def _items(children: list[Span], now: float) -> str:
-    """Such as "12 items, p50 20.0 ms, p95 31.0 ms, longest 50.0 ms, 3 retries, 1 failed"; restored ones took no time."""
+    """Such as "12 items, p50 20.0 ms, p95 31.0 ms, longest 50.0 ms, 3 retries, 1 failed"; skipped ones took no time."""
     items = [child for child in children if child.item]
     tooks = sorted(item.took(now) for item in items if item.state != "skipped")
     one, many = ("item", "items") if items[0].kind == "exec" else ("entry", "entries")
@@ -523,11 +529,13 @@ def _page(spans: list[Span], now: float, flows: Mapping[str, Any]) -> str:
             for field in ("usage", "notes", "content")
         },
         "nodes": [[number(name), *row.values()] for name, row in _metrics(spans, ("node",)).items()],
-        "pictures": _pictures(flows.values()),
+        "pictures": [to_svg(flow) for flow in flows.values() if len(Graph(flow).nodes) > 1],
         "words": list(words),
     }
     page = resources.files("pocketflow").joinpath("trace.html").read_text(encoding="utf-8")
-    return page.replace('{{DATA}}</script>', json.dumps(data, separators=(",", ":")).replace("<", "\\u003c") + "</script>")
+    return page.replace(
+        "{{DATA}}</script>", json.dumps(data, separators=(",", ":")).replace("<", "\\u003c") + "</script>"
+    )
 
 
 def _microseconds(seconds: float) -> int:
@@ -554,7 +562,3 @@ def _located(spans: list[Span], flows: Mapping[str, Any]) -> dict[Span, str]:
         if graph and "/~" not in span.path and (node := graph.locate(span.path, actions)):
             nodes[span] = node
     return nodes
-
-
-def _pictures(flows: Iterable[Any]) -> list[str]:
-    return []

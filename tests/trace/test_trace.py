@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import html
 import json
 import random
 import threading
 import tracemalloc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pocketflow as pf
-from pocketflow.hooks import Hook, Skip, Step, hooked
-from pocketflow.trace import Span, Trace
+from pocketflow.hooks import Hook, Skip, Step, emit, hooked
+from pocketflow.trace import Retry, Span, Trace
 from tests.trace.made import Clock, Pause, failing, named
 
 
@@ -33,7 +36,29 @@ def run_failing(flow: Any, trace: Trace, error: type[BaseException]) -> None:
 # The text tree
 
 
-def test_the_tree_shows_durations_attempts_actions_and_items(clock: Clock):
+def words(trace: Trace) -> list[str]:
+    """The lines, with one space where there are more."""
+    return [" ".join(line.split()) for line in str(trace).splitlines()]
+
+
+def test_the_tree_shows_starts_durations_attempts_and_actions(clock: Clock):
+    failures = iter([ValueError("busy")])
+
+    def call(_: Any) -> None:
+        clock.passing(2)
+        for error in failures:
+            raise error
+
+    fetch = named("Fetch", exec=lambda _: clock.passing(0.25), post=lambda *_: "found")()
+    fetch - "found" >> named("Call", exec=call)(max_retries=2)
+    with Trace(clock=clock) as trace:
+        pf.Flow(fetch).run({})
+    assert str(trace) == (
+        "Flow         +0 us    4.25 s\n  Fetch      +0 us  250.0 ms  -> found\n  Call   +250.0 ms    4.00 s  2 attempts"
+    )
+
+
+def test_a_batch_is_one_line_with_its_percentiles_and_retries(clock: Clock):
     failures = iter([ValueError("busy")])
 
     def call(item: int) -> None:
@@ -41,45 +66,93 @@ def test_the_tree_shows_durations_attempts_actions_and_items(clock: Clock):
         for error in failures:
             raise error
 
-    fetch = named("Fetch", exec=lambda _: clock.passing(0.25), post=lambda *_: "found")()
-    fetch - "found" >> named("Call", pf.BatchNode, prep=lambda _: [1, 2], exec=call)(max_retries=2)
     with Trace(clock=clock) as trace:
-        pf.Flow(fetch).run({})
-    assert str(trace) == (
-        "Flow        4.25 s\n"
-        "  Fetch   250.0 ms  -> found\n"
-        "  Call      4.00 s\n"
-        "    [0]     2.00 s  2 attempts\n"
-        "    [1]     2.00 s"
-    )
+        named("Call", pf.BatchNode, prep=lambda _: range(100), exec=call)(max_retries=2).run({})
+    assert words(trace) == [
+        "Call +0 us 82 min 30 s 100 items, p50 50.00 s, p95 1 min 35 s, longest 1 min 39 s, 1 retry"
+    ]
+
+
+def test_one_item_is_one_item(clock: Clock):
+    with Trace(clock=clock) as trace:
+        named("Call", pf.BatchNode, prep=lambda _: [1], exec=lambda _: clock.passing(1))().run({})
+    assert words(trace) == ["Call +0 us 1.00 s 1 item, p50 1.00 s, p95 1.00 s, longest 1.00 s"]
+
+
+def test_the_item_that_failed_is_shown_however_late_it_came(clock: Clock):
+    def call(item: int) -> None:
+        if item == 500:
+            raise ValueError(item)
+
+    trace = Trace(clock=clock)
+    run_failing(named("Call", pf.BatchNode, prep=lambda _: range(999), exec=call)(), trace, ValueError)
+    head, failed = words(trace)
+    assert head.startswith("Call +0 us 0 us failed, 501 items, p50 0 us")
+    assert failed == "[500] +0 us 0 us failed: ValueError(500)"
+
+
+def test_of_many_visits_the_ends_are_shown_and_all_that_failed(clock: Clock):
+    def call(shared: dict[str, int]) -> None:
+        shared["n"] += 1
+        if shared["n"] == 26:
+            with pytest.raises(ValueError, match="lost"):
+                named("Ask", exec=failing(ValueError("lost")))().run({})
+
+    visit = named(
+        "Visit", prep=lambda shared: shared, exec=call, post=lambda shared, *_: shared["n"] < 60 and "again"
+    )()
+    visit - "again" >> visit
+    visit >> None
+    with Trace(clock=clock) as trace:
+        pf.Flow(visit).run({"n": 0})
+    lines = words(trace)
+    assert sum(line.startswith("Visit") for line in lines) == 21
+    assert [line for line in lines if "more" in line] == ["... 15 more", "... 24 more"]
+    assert "Ask +0 us 0 us failed: ValueError('lost')" in lines
+
+
+def test_many_entries_are_one_line_and_those_that_failed(clock: Clock):
+    def call(shared: Any) -> None:
+        clock.passing(1)
+        if clock.now == 30:
+            raise ValueError("bad")
+
+    batch = named("Batch", pf.BatchFlow, prep=lambda _: [{}] * 40)(named("Call", exec=call)())
+    trace = Trace(clock=clock)
+    run_failing(batch, trace, ValueError)
+    assert words(trace) == [
+        "Batch +0 us 30.00 s failed, 30 entries, p50 1.00 s, p95 1.00 s, longest 1.00 s, 1 failed",
+        "[29] +29.00 s 1.00 s failed",
+        "Call +29.00 s 1.00 s failed: ValueError('bad')",
+    ]
 
 
 def test_attempts_of_a_single_exec_stand_on_the_line_of_its_node(clock: Clock):
     node = named("Call", exec=failing(ValueError("busy")), exec_fallback=lambda *_: None)(max_retries=3)
     with Trace(clock=clock) as trace:
         node.run({})
-    assert str(trace) == "Call       0 us  3 attempts"
+    assert words(trace) == ["Call +0 us 0 us 3 attempts"]
 
 
 @pytest.mark.parametrize(
     ("phase", "lines"),
     [
-        ("prep", ["Flow       0 us  failed", "  Call     0 us  failed", "    prep   0 us  failed: ValueError('bad')"]),
-        ("exec", ["Flow       0 us  failed", "  Call     0 us  failed: ValueError('bad')"]),
-        ("post", ["Flow       0 us  failed", "  Call     0 us  failed: ValueError('bad')"]),
+        ("prep", ["Flow failed", "Call failed", "prep failed: ValueError('bad')"]),
+        ("exec", ["Flow failed", "Call failed: ValueError('bad')"]),
+        ("post", ["Flow failed", "Call failed: ValueError('bad')"]),
     ],
 )
 def test_an_error_stands_once_where_it_arose(clock: Clock, phase: str, lines: list[str]):
     trace = Trace(clock=clock)
     run_failing(pf.Flow(named("Call", **{phase: failing(ValueError("bad"))})()), trace, ValueError)
-    assert [" ".join(line.split()) for line in str(trace).splitlines()] == [" ".join(line.split()) for line in lines]
+    assert [line.replace("+0 us 0 us ", "") for line in words(trace)] == lines
 
 
 def test_what_is_no_exception_cancels_and_does_not_fail(clock: Clock):
     trace = Trace(clock=clock)
     run_failing(named("Ask", exec=failing(Pause("who?")))(), trace, Pause)
     run_failing(named("Ask", exec=failing(asyncio.CancelledError()))(), trace, asyncio.CancelledError)
-    assert str(trace).splitlines() == ["Ask       0 us  cancelled: Pause('who?')", "Ask       0 us  cancelled"]
+    assert words(trace) == ["Ask +0 us 0 us cancelled: Pause('who?')", "Ask +0 us 0 us cancelled"]
     assert trace.metrics()["Ask"]["errors"] == 0
 
 
@@ -89,9 +162,9 @@ class SkipAll(Hook):
 
 
 def test_what_a_hook_skips_is_shown_as_skipped_and_not_counted(clock: Clock):
-    with hooked(SkipAll()), Trace(clock=clock) as trace:
-        named("Call", exec=failing(ValueError))().run({})
-    assert str(trace) == "Call       0 us  skipped, -> kept"
+    with SkipAll(), Trace(clock=clock) as trace:
+        named("Call", exec=failing(ValueError()))().run({})
+    assert words(trace) == ["Call +0 us 0 us skipped, -> kept"]
     assert trace.metrics()["Call"]["count"] == 0
 
 
@@ -101,23 +174,11 @@ def test_what_runs_is_shown_as_running(clock: Clock):
 
     def look(_: Any) -> None:
         clock.passing(3)
-        seen.append(str(trace))
+        seen.extend(words(trace))
 
     with trace:
         pf.Flow(named("Call", exec=look)()).run({})
-    assert seen == ["Flow       3.00 s  running\n  Call     3.00 s  running"]
-
-
-def test_of_many_siblings_the_first_twenty_are_shown(clock: Clock):
-    def only_low(item: int) -> None:
-        if item > 24:
-            raise ValueError(item)
-
-    trace = Trace(clock=clock)
-    run_failing(named("Call", pf.BatchNode, prep=lambda _: range(99), exec=only_low)(), trace, ValueError)
-    lines = str(trace).splitlines()
-    assert len(lines) == 22
-    assert lines[-1].split() == ["...", "6", "more", "1", "failed"]
+    assert seen == ["Flow +0 us 3.00 s running", "Call +0 us 3.00 s running"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +188,7 @@ def test_of_many_siblings_the_first_twenty_are_shown(clock: Clock):
 def test_durations_have_the_unit_that_suits_them(clock: Clock, seconds: float, shown: str):
     with Trace(clock=clock) as trace:
         named("Call", exec=lambda _: clock.passing(seconds))().run({})
-    assert str(trace).split(maxsplit=1) == ["Call", shown]
+    assert words(trace) == [f"Call +0 us {shown}"]
 
 
 def test_a_name_cannot_steer_the_terminal(clock: Clock):
@@ -135,13 +196,146 @@ def test_a_name_cannot_steer_the_terminal(clock: Clock):
     node.name = "x\x1b]0;title\x07\nfake\u202eline"
     with Trace(clock=clock) as trace:
         node.run({})
-    assert str(trace) == "x\\x1b]0;title\\x07\\nfake\\u202eline       0 us  -> a\\x1b[2Jb"
+    assert str(trace) == "x\\x1b]0;title\\x07\\nfake\\u202eline  +0 us  0 us  -> a\\x1b[2Jb"
 
 
 def test_a_trace_of_nothing_is_empty(tmp_path: Path):
     assert (str(Trace()), Trace().metrics()) == ("", {})
     Trace().save(tmp_path / "run.html")
     assert saved(Trace(), tmp_path) == []
+
+
+def test_a_notebook_shows_the_page_and_a_console_the_tree(clock: Clock):
+    with Trace(clock=clock) as trace:
+        named("Call")().run({})
+    shown = trace._repr_mimebundle_()
+    assert shown["text/plain"] == str(trace)
+    assert shown["text/html"].startswith('<iframe sandbox="allow-scripts"')
+    assert html.unescape(shown["text/html"]).count(trace.html()) == 1
+    assert repr(trace) == "<Trace of 3 steps>"
+
+
+# What was said, and what it cost
+
+
+def ask(prompt: Any) -> str:
+    for word in ("to ", "be"):
+        emit({"type": "chunk", "chunk": word})
+    emit({"type": "status", "text": "nearly"})
+    emit({"type": "usage", "model": "small", "input_tokens": 12, "output_tokens": 3})
+    return "an answer"
+
+
+def spans_by_path(trace: Trace) -> dict[str, Span]:
+    return {span.path: span for span in trace.spans}
+
+
+def test_content_is_what_went_in_what_was_emitted_and_what_came_out():
+    with Trace(content=True) as trace:
+        named("Ask", prep=lambda _: "a prompt", exec=ask)().run({})
+    spans = spans_by_path(trace)
+    assert spans["Ask/prep"].content == {"result": "a prompt"}
+    assert spans["Ask/exec"].content == {
+        "input": "a prompt", "events": "to be\nstatus text: nearly\n", "result": "an answer",
+    }  # fmt: skip
+
+
+def test_without_content_nothing_that_was_said_is_kept():
+    with Trace() as trace:
+        named("Ask", prep=lambda _: "a prompt", exec=ask)().run({})
+    assert {span.content for span in trace.spans} == {None}
+    assert "prompt" not in trace.html()
+    assert "an answer" not in trace.html()
+
+
+@pytest.mark.parametrize("value", ["x" * 9999, ["x" * 9999], {"a": list(range(9999))}, range(10**9), "\x1b" * 9999])
+def test_content_is_cut_at_two_thousand_characters(value: Any):
+    with Trace(content=True) as trace:
+        named("Ask", prep=lambda _: value, exec=lambda _: emit({"type": "chunk", "chunk": "y" * 9999}))().run({})
+    for span in trace.spans:
+        assert all(len(text) <= 2000 for text in (span.content or {}).values())
+
+
+def test_chat_messages_are_paragraphs():
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+    with Trace(content=True) as trace:
+        named("Ask", prep=lambda _: messages)().run({})
+    assert spans_by_path(trace)["Ask/exec"].content == {"input": "system: Be brief.\n\nuser: Why?"}
+
+
+def test_tokens_of_all_calls_are_added_up_by_name():
+    node = named("Ask", pf.BatchNode, prep=lambda _: range(3), exec=ask)()
+    with Trace() as trace:
+        pf.Flow(node).run({})
+    metrics = trace.metrics()
+    assert (metrics["Ask"]["input_tokens"], metrics["Ask"]["output_tokens"]) == (36, 9)
+    assert metrics["Flow"]["input_tokens"] == 0
+    assert spans_by_path(trace)["Flow/0:Ask/exec[2]"].usage == (("small", 12, 3),)
+
+
+def test_usage_emitted_by_several_threads_is_counted_whole():
+    meet = threading.Barrier(4)
+
+    def call() -> None:
+        meet.wait(20)
+        for _ in range(500):
+            emit({"type": "usage", "input_tokens": 1})
+
+    def exec_(_: Any) -> None:
+        with ThreadPoolExecutor(4) as threads:
+            for ended in [threads.submit(copy_context().run, call) for _ in range(4)]:
+                ended.result()
+
+    with Trace() as trace:
+        named("Ask", exec=exec_)().run({})
+    assert trace.metrics()["Ask"]["input_tokens"] == 2000
+
+
+# Recorded runs
+
+
+def row(path: str, kind: str, second: int, seconds: float = 1.0, **more: Any) -> dict[str, Any]:
+    return {
+        "n": second,
+        "path": path,
+        "kind": kind,
+        "at": f"2026-01-02T03:04:{second:02}+00:00",
+        "seconds": seconds,
+        **more,
+    }
+
+
+def test_a_history_is_a_trace_with_durations_actions_and_results():
+    trace = Trace.of(
+        [
+            row("Flow/0:Ask/exec", "exec", 3, 2.0, result="an answer"),
+            row("Flow/0:Ask", "node", 3, 2.0, action="found"),
+            row("Flow/1:Call/exec[0]", "exec", 5, 1.0),
+            row("Flow/1:Call/exec[1]", "exec", 6, 3.0),
+            row("Flow/1:Call", "node", 6, 3.0, action=None),
+            row("", "status", 6, None),
+        ]
+    )
+    assert words(trace) == [
+        "Flow +0 us 5.00 s running",
+        "Ask +0 us 2.00 s -> found",
+        "Call +2.00 s 3.00 s 2 items, p50 3.00 s, p95 3.00 s, longest 3.00 s",
+    ]
+    assert spans_by_path(trace)["Flow/0:Ask/exec"].content == {"result": "an answer"}
+    assert "an answer" in trace.html()
+
+
+def test_the_history_of_a_flow_tells_branches_from_entries():
+    flow = pf.AsyncFlow(pf.AsyncParallelFlow(pf.Node(), pf.Node()))
+    rows = [row("AsyncFlow/0:AsyncParallelFlow[1]/0:Node", "node", 2)]
+    kinds = {span.path: span.kind for span in Trace.of(rows, flow).spans}
+    assert kinds["AsyncFlow/0:AsyncParallelFlow[1]"] == "branch"
+    assert {span.kind for span in Trace.of(rows).spans} == {"flow", "entry", "node"}
+    assert '"AsyncFlow/AsyncParallelFlow[1]/Node"' in Trace.of(rows, flow).html()
+
+
+def test_the_history_of_nothing_is_an_empty_trace():
+    assert str(Trace.of([])) == ""
 
 
 # Recording
@@ -161,7 +355,16 @@ def test_metrics_count_visits_errors_retries_and_seconds(clock: Clock):
         node.run({})
     run_failing(named("Call", exec=failing(ValueError()))(), trace, ValueError)
     assert trace.metrics() == {
-        "Call": {"count": 3, "errors": 1, "retries": 1, "total": 9, "mean": 3, "longest": 6},
+        "Call": {
+            "count": 3,
+            "errors": 1,
+            "retries": 1,
+            "total": 9,
+            "mean": 3,
+            "longest": 6,
+            "input_tokens": 0,
+            "output_tokens": 0,
+        },
     }
 
 
@@ -208,23 +411,24 @@ def test_a_trace_inside_of_itself_hears_everything_once(clock: Clock):
     with Trace(clock=clock) as trace, trace:
         named("Call")().run({})
     named("Call")().run({})
-    assert str(trace) == "Call       0 us"
+    assert words(trace) == ["Call +0 us 0 us"]
 
 
-def test_a_trace_keeps_nothing_of_what_ran_alive():
+def test_a_trace_keeps_nothing_of_the_store_alive():
     class Big:
         def __repr__(self) -> str:
             return "x" * 10_000
 
-    node, item = named("Call", pf.BatchNode, prep=lambda shared: shared["items"], exec=lambda item: item)(), Big()
-    kept = [weakref.ref(node), weakref.ref(item)]
+    item = Big()
+    kept = weakref.ref(item)
+    node = named("Call", pf.BatchNode, prep=lambda shared: shared["items"], exec=lambda item: item)()
     node.post = lambda shared, *_: shared["items"][0]
-    with Trace() as trace:
+    with Trace(content=True) as trace:
         node.run({"items": [item]})
-    del node, item
+    del item
     gc.collect()
-    assert [ref() for ref in kept] == [None, None]
-    assert len(trace.spans[0].action or "") <= 120
+    assert kept() is None
+    assert len(trace.spans[0].action or "") <= 500
 
 
 def test_a_step_costs_some_hundred_bytes():
@@ -308,35 +512,21 @@ def test_what_runs_in_a_row_stays_in_one_lane(tmp_path: Path):
     assert {event["tid"] for event in events} == {1}
 
 
-def lanes_and_depths(trace: Trace, folder: Path) -> dict[str, tuple[int, int]]:
-    """By path, as the page has them."""
-    trace.save(folder / "run.html")
-    data = json.loads((folder / "run.html").read_text().split('id="run">')[1].split("</script>")[0])
-    paths: list[str] = []
-    for parent, place in zip(data["parent"], data["place"], strict=True):
-        paths.append((paths[parent] if parent >= 0 else "") + data["words"][place])
-    return dict(zip(paths, zip(data["lane"], data["depth"], strict=True), strict=True))
-
-
-def test_what_takes_no_time_is_still_inside_of_its_parent(tmp_path: Path, clock: Clock):
-    with Trace(clock=clock) as trace:
-        pf.Flow(named("Call")()).run({})
-    places = lanes_and_depths(trace, tmp_path)
-    assert [places[path] for path in ("Flow", "Flow/0:Call", "Flow/0:Call/exec")] == [(0, 0), (0, 1), (0, 2)]
-
-
 def test_a_lane_is_free_again_the_moment_it_is_left(tmp_path: Path):
     trace = Trace(clock=lambda: 3.0)
     flow = Span(None, "flow", "Flow", "Flow", 0.0, 3.0, "done")
     times = [(0.0, 1.0), (0.0, 1.0), (1.0, 2.0), (1.0, 2.0)]
-    trace.spans = [flow, *(Span(flow, "flow", "Flow", f"Flow[{n}]", *time, "done") for n, time in enumerate(times))]
-    assert [lane for lane, _ in lanes_and_depths(trace, tmp_path).values()] == [0, 0, 1, 0, 1]
+    trace.spans = [flow, *(Span(flow, "entry", "Flow", f"Flow[{n}]", *time, "done") for n, time in enumerate(times))]
+    assert [event["tid"] for event in saved(trace, tmp_path) if event["ph"] == "X"] == [1, 1, 2, 1, 2]
 
 
 def test_what_ends_while_the_trace_is_written_counts_as_ended_now(tmp_path: Path):
     trace = Trace(clock=lambda: 2.0)
     flow = Span(None, "flow", "Flow", "Flow", 0.0)
-    trace.spans = [flow, Span(flow, "node", "Call", "Flow/0:Call", 0.0, 2.5, "done", None, None, ((2.2, 1.0, "busy"),))]
+    trace.spans = [
+        flow,
+        Span(flow, "node", "Call", "Flow/0:Call", 0.0, 2.5, "done", None, None, (Retry(2.2, 1.0, "busy"),)),
+    ]
     events = saved(trace, tmp_path)
     check_events(events)
     assert [event["dur"] for event in events if event["ph"] == "X"] == [2_000_000, 2_000_000]
@@ -403,7 +593,9 @@ def random_spans(random: random.Random, count: int) -> list[Span]:
     for number in range(count):
         parent = random.choice([None, *spans])
         start = random.randint(int(parent.start) if parent else 0, 20)
-        retries = tuple((random.uniform(start, start + 9), random.choice([0, 1.5]), "busy") for _ in range(number % 2))
+        retries = tuple(
+            Retry(random.uniform(start, start + 9), random.choice([0, 1.5]), "busy") for _ in range(number % 2)
+        )
         end = None if random.random() < 0.1 else start + random.choice([0, 1, 1 / 3, 5])
         spans.append(Span(parent, "exec", "Call", f"{number}", start, end, "done", None, None, retries))
     return sorted(spans, key=lambda span: span.start)
