@@ -1,7 +1,8 @@
 """A real HTTP server on loopback that speaks the chat completions protocol, its faults included.
 
-with model_server(reply) as server: `reply(prompt)` gives what the model says, a text or one of the
-faults below; `server.requests` holds the bodies that came, and `server.environment` leads to it.
+with model_server(reply) as server: `reply(prompt)` gives what the model says: a text, a dict of a
+message's fields such as "tool_calls", or one of the faults below; `server.requests` holds the
+bodies that came, and `server.environment` leads to it.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         if isinstance(answer, str):
             streamed = request.get("stream")
-            answer = Raw(stream(answer), content_type="text/event-stream") if streamed else Raw(whole(answer, USAGE))
+            answer = Raw(stream(answer), content_type="text/event-stream") if streamed else {"content": answer}
+        if isinstance(answer, dict):
+            answer = Raw(whole(answer, USAGE))
         self.send(answer)
 
     def send(self, raw: Raw) -> None:
@@ -73,8 +76,8 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def whole(text: str, usage: dict[str, int] | None = None) -> str:
-    message = {"role": "assistant", "content": text}
+def whole(fields: dict[str, Any], usage: dict[str, int] | None = None) -> str:
+    message = {"role": "assistant", **fields}
     return completion("chat.completion", [{"index": 0, "message": message, "finish_reason": "stop"}], usage)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import difflib
 import inspect
 import json
@@ -28,7 +29,8 @@ def check(flow: Any) -> list[str]:
     that was begun and not ended (`node - "x"`); a start that is not the first node of its chain
     (`Flow(a >> b)`); and where `post` is annotated with its actions, as in
     `-> Literal["search", "answer"]` or `-> Literal["again"] | None`, an action without an edge, and
-    an edge that no action takes. A node without any edge may return what it likes, as it ends its flow.
+    an edge that no action takes. A node without any edge may return what it likes, as it ends its
+    flow. And where a task of a dataflow is annotated to return what another cannot take.
     """
     graph = Graph(flow)
     findings: list[str] = []
@@ -40,6 +42,8 @@ def check(flow: Any) -> list[str]:
             continue
         around = graph[place.parent].node if place.parent else None
         findings += [*_in_flow(place, around), *_phases(place.node), *_settings(place.node), *_edges(place.node)]
+        if place.kind == "dataflow":
+            findings += _misfits(place.node)
     findings += _late_starts(graph)
     return list(dict.fromkeys(findings))
 
@@ -70,7 +74,7 @@ def _has_start(flow: Flow) -> bool:
 
 def _orchestrates_itself(flow: Flow) -> bool:
     """Whether a flow has code of its own that may give it a start when it runs, or run without one."""
-    methods = ("prep", "prep_async", "_run", "_run_async", "_orch", "_orch_async", "start_node")
+    methods = ("prep", "prep_async", "_run", "_run_async", "_orch", "_orch_async")
     return any(not _is_of_core(flow, method) for method in methods if hasattr(type(flow), method))
 
 
@@ -146,7 +150,7 @@ def _misspelt(node: Any, phase: str, values: int) -> str | None:
     functions = {name: value for name, value in written if isinstance(value, types.FunctionType)}
     used = {name for function in functions.values() for name in function.__code__.co_names}
     alike = [name for name, function in functions.items() if function.__code__.co_argcount == values + 1]
-    unused = [name for name in alike if name not in used and not hasattr(BaseNode, name) and name not in PHASES]
+    unused = [name for name in alike if name not in used and not hasattr(BaseNode, name) and name.removesuffix("_async") not in PHASES]
     return next(iter(difflib.get_close_matches(phase, unused, 1, cutoff=0.7)), None)
 
 
@@ -224,3 +228,69 @@ def _shown(action: str) -> str:
 
 def _quoted(action: str) -> str:
     return json.dumps(action, ensure_ascii=False)
+
+
+# Dataflows
+
+
+def _misfits(flow: Any) -> Iterator[str]:
+    """Tasks that are annotated to return what one that uses it cannot take."""
+    makers = {output: flow.tasks[name] for name in flow.order for output in flow.tasks[name].outputs}
+    for user in (flow.tasks[name] for name in flow.order):
+        for parameter, key in user.needs.items():
+            maker = makers.get(key)
+            if (
+                maker is None
+                or maker.returns
+                or maker.each
+                or parameter in user.each
+                or "." in user.keys.get(parameter, "")
+            ):
+                continue  # the value is a part of the result, or made of several
+            given, wanted = _returned(maker.function), user.parameters[parameter].annotation
+            if not _may_fit(given, wanted):
+                yield (
+                    f"{maker.name} returns {_type_name(given)}, which cannot be the {_type_name(wanted)} "
+                    f"that {user.name} takes as {parameter}: change one of the annotations"
+                )
+
+
+def _returned(function: Any) -> Any:
+    try:
+        returned = inspect.signature(function, eval_str=True).return_annotation
+    except Exception:  # whatever the evaluation of a user's annotation raises
+        return Any
+    is_stream = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    return Any if returned is inspect.Signature.empty or is_stream else returned
+
+
+def _may_fit(given: Any, wanted: Any) -> bool:
+    """Whether a value of the one type can be one of the other; of what is no plain class nothing is said."""
+    givens, wanteds = _classes(given), _classes(wanted)
+    if not givens or not wanteds:
+        return True
+    return any(issubclass(one, other) or issubclass(other, one) for one in givens for other in _with_smaller(wanteds))
+
+
+def _classes(hint: Any) -> list[type]:
+    """The classes that values of a type are of; none if that cannot be said."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        parts = [_classes(part) for part in typing.get_args(hint)]
+        return [cls for part in parts for cls in part] if all(parts) else []
+    if origin is typing.Annotated:
+        return _classes(typing.get_args(hint)[0])
+    if hint is None:
+        return [types.NoneType]
+    cls = origin or hint
+    is_plain = inspect.isclass(cls) and not getattr(cls, "_is_protocol", False) and type(cls) is not abc.ABCMeta
+    return [cls] if is_plain and not typing.is_typeddict(cls) else []
+
+
+def _with_smaller(classes: list[type]) -> list[type]:
+    """With the numbers that may stand for larger ones: an int for a float."""
+    return [*classes, *([int] if float in classes else []), *([int, float] if complex in classes else [])]
+
+
+def _type_name(hint: Any) -> str:
+    return hint.__name__ if inspect.isclass(hint) and not typing.get_args(hint) else str(hint).replace("typing.", "")

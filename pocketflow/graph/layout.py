@@ -32,6 +32,7 @@ class Sizes(NamedTuple):
     port: float  # between edges at one side of a box
     gap: float  # between layers, at least
     first_track: float  # from a layer to the first row of edges that move sideways
+    head: float  # what this is more where edges lead up, for the heads of their arrows
     track: float  # what a gap is higher for each of these rows
     words: float  # what it is higher for actions
     above_box: float  # from the middle of an action down to the box
@@ -82,7 +83,7 @@ def arranged(graph: Graph, sizes: Sizes, id: str | None = None) -> Picture:
     """The picture of what is inside of a flow; without its id, of the outermost."""
     boxes: dict[str, Box] = {}
     edges: list[_Edge] = []
-    for place in graph.inside(graph.nodes[0].id if id is None else id):
+    for place in _inside(graph, graph.nodes[0].id if id is None else id):
         boxes[place.id] = _box(graph, place, sizes)
     for edge in graph.edges:
         target = f"{edge.source}/" if edge.target is None else edge.target  # no other id ends so
@@ -95,7 +96,7 @@ def arranged(graph: Graph, sizes: Sizes, id: str | None = None) -> Picture:
     picture = _Layout(boxes, edges, sizes).picture()
     for box in list(boxes.values()):
         if box.inside:
-            box.inside.move(box.x + (box.width - box.inside.width) / 2, box.y + sizes.frame[1])
+            box.inside.move(box.x + sizes.whole((box.width - box.inside.width) / 2), box.y + sizes.frame[1])
             picture.boxes += box.inside.boxes
             picture.wires += box.inside.wires
     return picture
@@ -105,9 +106,16 @@ def label(edge: GraphEdge) -> str:
     return "" if edge.action in (None, "default") else shown(edge.action or "")
 
 
+def _inside(graph: Graph, id: str) -> list[GraphNode]:
+    """What is drawn inside of a node; a task that runs a flow is one frame with it."""
+    inside = graph.inside(id)
+    is_of_task = graph[id].kind == "task" and len(inside) == 1
+    return graph.inside(inside[0].id) if is_of_task else inside
+
+
 def _box(graph: Graph, place: GraphNode, sizes: Sizes) -> Box:
     width, height = sizes.text(shown(place.name)) + sizes.box[0], sizes.box[1]
-    if not graph.inside(place.id):
+    if not _inside(graph, place.id):
         return Box(place, width, height)
     inside = arranged(graph, sizes, place.id)
     side, above, below = sizes.frame
@@ -140,16 +148,16 @@ class _Layout:
     def find_ways_back(self) -> None:
         """Mark the edges that lead to where one came from, seen from the first box on."""
         after: dict[str, list[_Edge]] = {id: [] for id in self.boxes}
-        for edge in self.edges:
-            after[edge.source].append(edge)
+        for one in self.edges:
+            after[one.source].append(one)
         entered, self.finished = set[str](), list[str]()
         for first in self.boxes:
             path = [(first, iter(after[first]))] if first not in entered else []
             on_path = {first}
             entered.add(first)
             while path:
-                id, edges = path[-1]
-                edge = next(edges, None)
+                id, left = path[-1]
+                edge = next(left, None)
                 if edge is None:
                     path.pop()
                     on_path.discard(id)
@@ -249,7 +257,8 @@ class _Layout:
         for id, box in self.boxes.items():
             if box.place:
                 sides = (self.ends_above[id], self.ends_below[id])
-                box.width = max(box.width, *(sum(self.port_width(id, number) for number in side) for side in sides))
+                needed = max(sum(self.port_width(id, number) for number in side) for side in sides)
+                box.width = max(box.width, needed + self.sizes.port if needed else 0)
         self.middle = dict.fromkeys(self.places, 0.0)
         for sweep in range(SWEEPS + 1):
             neighbours = self.below if sweep % 2 else self.above
@@ -259,7 +268,7 @@ class _Layout:
         for id in self.places:
             self.middle[id] = self.sizes.whole(self.middle[id] - left)
         for id, box in self.boxes.items():
-            box.x = self.sizes.whole(self.middle[id] - box.width / 2)
+            box.x = self.middle[id] - self.sizes.whole(box.width / 2)
 
     def find_ends(self) -> None:
         """Which edges meet a box from above and from below; those of a lane where others stand beside the box."""
@@ -280,7 +289,7 @@ class _Layout:
         """What an edge needs at a side of a box: at its lower end room for its action too."""
         edge = self.edges[number]
         word = label(edge.edge) if edge.chain and edge.chain[-1] == id else ""
-        return max(self.sizes.port, self.sizes.text(word) + self.sizes.port / 2 if word else 0)
+        return max(self.sizes.port, self.sizes.text(word) + self.sizes.whole(self.sizes.port / 2) if word else 0)
 
     def width(self, id: str) -> float:
         if id not in self.boxes:
@@ -291,10 +300,9 @@ class _Layout:
 
     def align(self, row: list[str], neighbours: dict[str, list[str]]) -> None:
         """Isotonic regression: the places nearest to those wished for that keep order and distance."""
-        offsets, offset = [], 0.0
-        for before, id in pairwise([None, *row]):
-            offset += (self.width(before) + self.width(id)) / 2 + self.sizes.between if before else 0
-            offsets.append(offset)
+        offsets = [0.0]
+        for before, id in pairwise(row):
+            offsets.append(offsets[-1] + (self.width(before) + self.width(id)) / 2 + self.sizes.between)
         blocks: list[tuple[float, float, int]] = []  # mean, weight, count
         for id, offset in zip(row, offsets, strict=True):
             near = neighbours.get(id)
@@ -324,7 +332,7 @@ class _Layout:
             for id in row:
                 if id in self.boxes:
                     self.boxes[id].y = y + self.sizes.whole((height - self.boxes[id].height) / 2)
-            y += height + self.sizes.track * self.track_counts.get(number, 0) + self.sizes.gap
+            y += height + self.sizes.track * self.track_counts.get(number, 0) + self.sizes.gap + self.head(number)
             y += self.sizes.words if number + 1 in worded else 0
 
     def place_ports(self) -> None:
@@ -375,6 +383,7 @@ class _Layout:
     def picture(self) -> Picture:
         wires = [self.wire(number, edge) for number, edge in enumerate(self.edges) if edge.chain]
         right = max((self.middle[id] + self.width(id) / 2 for id in self.places), default=0)
+        right = max(right, *(box.x + box.width for box in self.boxes.values())) if self.boxes else 0
         lanes = [number for number, edge in enumerate(self.edges) if not edge.chain]
         for number in sorted(lanes, key=lambda number: self.span(self.edges[number])):
             word = self.sizes.text(label(self.edges[number].edge))
@@ -404,13 +413,18 @@ class _Layout:
         x, top = points.pop()
         label_at = (x, top - self.sizes.above_box)
         if label(edge.edge):
-            points.append((x, top - 1.5 * self.sizes.above_box))  # straight down from here, as the action stands there
+            above = top - 1.5 * self.sizes.above_box
+            points.append((x, max(above, points[-1][1])))  # straight down from here, as the action stands there
         points.append((x, self.boxes[last].y))
         return Wire(edge.edge, points[::-1] if edge.is_back else points, label_at)
 
     def track_y(self, number: int, layer: int) -> float:
         below = self.bottom[layer] if layer >= 0 else 0
-        return below + self.sizes.first_track + self.sizes.track * self.tracks[number, layer]
+        return below + self.sizes.first_track + self.head(layer) + self.sizes.track * self.tracks[number, layer]
+
+    def head(self, layer: int) -> float:
+        ups = (edge for edge in self.edges if edge.is_back and edge.chain)
+        return self.sizes.head if any(self.layer[edge.target] == layer for edge in ups) else 0
 
     def lane(self, number: int, edge: _Edge, x: float) -> Wire:
         """Out at the right, up, and in from the right; around what stands there through the gap."""

@@ -1,21 +1,22 @@
 """The nodes and edges of a flow, each node under an id that the steps of a run lead to.
 
-    >>> from pocketflow import Flow, Node
-    >>> class Ask(Node): ...
-    >>> class Answer(Node): ...
-    >>> ask = Ask()
-    >>> end = ask - "again" >> ask >> Answer()
-    >>> graph = Graph(Flow(ask))
-    >>> [node.id for node in graph.nodes]
-    ['Flow', 'Flow/Ask', 'Flow/Answer']
-    >>> [(edge.source, edge.action, edge.target) for edge in graph.edges]
-    [('Flow/Ask', 'again', 'Flow/Ask'), ('Flow/Ask', 'default', 'Flow/Answer')]
-    >>> graph.locate("Flow/2:Answer/exec")
-    'Flow/Answer'
+>>> from pocketflow import Flow, Node
+>>> class Ask(Node): ...
+>>> class Answer(Node): ...
+>>> ask = Ask()
+>>> end = ask - "again" >> ask >> Answer()
+>>> graph = Graph(Flow(ask))
+>>> [node.id for node in graph.nodes]
+['Flow', 'Flow/Ask', 'Flow/Answer']
+>>> [(edge.source, edge.action, edge.target) for edge in graph.edges]
+[('Flow/Ask', 'again', 'Flow/Ask'), ('Flow/Ask', 'default', 'Flow/Answer')]
+>>> graph.locate("Flow/2:Answer/exec")
+'Flow/Answer'
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ class GraphNode(NamedTuple):
     """A node at its place; one that stands in two flows has two places.
 
     id: the path of its steps without the numbers of visits and entries. Where a second node of a
-        flow has the same name, `~2` follows.
+        flow has the same name, `~2` follows. Inside of a task that runs a flow, "exec" is left out.
     kind: "node", "flow", "parallel", "dataflow", "task", or "input", a value that a dataflow reads.
     parent: the id of the flow around; None for the outermost.
     node: the object itself; None for an input.
@@ -97,7 +98,13 @@ class Graph:
         place = self.nodes[0] if name == self.nodes[0].id else None
         around = root
         for visit in visits:
-            if place is None or not visit[0].isdecimal():  # "prep", "exec", or "~0:NAME": inside of the node
+            if place is None:
+                break
+            if place.kind == "task" and re.match(r"exec\b|~", visit):  # a task may be made of a flow
+                place, branch = self._flow_of_task(place, visit)
+                around = f"{around}/{visit}"
+                continue
+            if not visit[0].isdecimal():  # "prep", "exec", or "~0:NAME": inside of the node
                 break
             scope = _scope(place, branch)
             if scope not in self._scopes:  # a flow inside of itself, or with an orchestration of its own
@@ -107,6 +114,12 @@ class Graph:
             place = self._by_id[id] if id else None
             around = f"{around}/{visit}"
         return place.id if place else None
+
+    def _flow_of_task(self, task: GraphNode, visit: str) -> tuple[GraphNode, str]:
+        """The flow that a task runs, where the path says so, and the entry or branch in there."""
+        name, index = _without_index(visit.partition(":")[2])
+        ids = self._scopes.get(task.id, {}).get(name)
+        return (self._by_id[ids[0]], index) if ids else (task, "")
 
     def _visited(self, scope: str, around: str, number: int, name: str, actions: Mapping[str, Any]) -> str | None:
         """The id of the visit NUMBER:NAME inside of the step `around`."""
@@ -129,37 +142,41 @@ class Graph:
     def _add(self, place: GraphNode, around: tuple[Any, ...]) -> None:
         """Add a node, and all that is inside of it; `around` are the flows that it is inside of."""
         self.nodes.append(place)
-        if not isinstance(place.node, Flow) or any(place.node is flow for flow in around):
-            return
         inner: list[GraphNode] = []
-        for branch, start in _starts(place.node):
+        for branch, start in _starts(place) if not any(place.node is flow for flow in around) else ():
             inner += self._add_scope(place, branch, start)
         if place.kind == "dataflow":
-            self._add_dataflow(place, inner)
+            inner = [*self._add_tasks(place, inner), *inner]
         for node in inner:
             self._add(node, (*around, place.node))
 
     def _add_scope(self, flow: GraphNode, branch: int | None, start: Any) -> list[GraphNode]:
         """The nodes that a start leads to, with an id each; their edges are added."""
+        if start is None:
+            return []
         scope = _scope(flow, "" if branch is None else f"[{branch}]")
         names = self._scopes.setdefault(scope, {})
         places: dict[int, GraphNode] = {}
-        for node in reached(start):
+        for node in [start] if flow.kind == "task" else reached(start):
             name = name_of(node)
             ids = names.setdefault(_in_path(name), [])
             ids.append(f"{scope}/{_in_path(name)}" + (f"~{len(ids) + 1}" if ids else ""))
             kind = "task" if flow.kind == "dataflow" and node is start else _kind(node)
             places[id(node)] = GraphNode(ids[-1], name, kind, flow.id, node, branch, node is start)
         for place in places.values():
-            for action, target in successors(place.node):
+            for action, target in successors(place.node) if flow.kind != "task" else ():
                 self.edges.append(GraphEdge(place.id, action, None if target is None else places[id(target)].id))
         return list(places.values())
 
-    def _add_dataflow(self, flow: GraphNode, inner: list[GraphNode]) -> None:
-        """Add the edges between the tasks of a dataflow."""
-        tasks = {place.name: place.id for place in inner if place.is_start}
-        for name, id in tasks.items():
-            self.edges += [GraphEdge(tasks[needed], None, id) for needed in flow.node.edges[name]]
+    def _add_tasks(self, flow: GraphNode, inner: list[GraphNode]) -> list[GraphNode]:
+        """The inputs of a dataflow, as nodes; edges lead from them, and from its tasks, to the tasks that use them."""
+        inputs = {key: GraphNode(f"{flow.id}/{_in_path(key)}", key, "input", flow.id, None) for key in flow.node.inputs}
+        tasks = {place.name: place for place in inner if place.is_start}
+        for name, task in tasks.items():
+            read = [inputs[key].id for key in dict.fromkeys(task.node.needs.values()) if key in inputs]
+            used = [tasks[other].id for other in flow.node.edges[name] if other in tasks]
+            self.edges += [GraphEdge(source, None, task.id) for source in (*read, *used)]
+        return list(inputs.values())
 
 
 # The wiring of nodes, as it is
@@ -195,18 +212,26 @@ def shown(text: str, longest: int = 60) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def _starts(flow: Flow) -> Iterator[tuple[int | None, Any]]:
-    """What a flow begins with, as (branch, node)."""
-    if isinstance(flow, AsyncParallelFlow):
+def _starts(place: GraphNode) -> Iterator[tuple[int | None, Any]]:
+    """What a node begins with inside of it, as (branch, node)."""
+    flow = place.node
+    if place.kind == "dataflow":
+        numbers = {name: number for number, name in enumerate(flow.tasks)}
+        yield from ((numbers[name], flow.tasks[name]) for name in flow.order)
+    elif place.kind == "parallel":
         yield from enumerate(getattr(flow, "branches", ()))
-    else:
+    elif place.kind == "flow":
         yield None, getattr(flow, "start_node", None)
+    elif place.kind == "task":
+        yield None, flow.flow
 
 
 def _kind(node: Any) -> str:
     if isinstance(node, AsyncParallelFlow):
-        return "dataflow" if hasattr(node, "tasks") and hasattr(node, "edges") else "parallel"
-    return "flow" if isinstance(node, Flow) else "node"
+        return "parallel"
+    if isinstance(node, Flow):
+        return "dataflow" if all(hasattr(node, name) for name in ("tasks", "edges", "inputs", "order")) else "flow"
+    return "node"
 
 
 def _text(action: Any) -> str:

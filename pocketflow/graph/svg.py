@@ -33,7 +33,7 @@ def to_svg(flow: Any) -> str:
     _definitions(svg, picture, name)
     for box in picture.boxes:
         _box(svg, box)
-    edges = _add(svg, "g", mask=f"url(#{name}-labels)", stroke_opacity="0.6")
+    edges = _add(svg, "g", mask=f"url(#{name}-labels)", stroke_opacity=0.6)
     for wire in picture.wires:
         _edge(edges, wire, _curve(wire), name)
     for box in picture.boxes:
@@ -60,7 +60,7 @@ def _char_width(char: str) -> float:
 
 SIZES = Sizes(
     text=_text_width, whole=float, box=(28, 34), end=(10, 10), frame=(18, 38, 18), between=26, port=18,
-    gap=44, first_track=14, track=3, words=18, above_box=19, lane=20,
+    gap=44, first_track=14, head=0, track=3, words=18, above_box=19, lane=20,
 )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def _add(parent: Element, tag: str, text: str = "", **attributes: Any) -> Elemen
 
 def _value(value: Any) -> str:
     if isinstance(value, float | int):
-        return f"{value:.1f}".removesuffix(".0")
+        return f"{value:.2f}".rstrip("0").rstrip(".")
     return "".join(char if char.isprintable() else "\ufffd" for char in value)
 
 
@@ -98,7 +98,12 @@ def _definitions(svg: Element, picture: Picture, name: str) -> None:
     arrow.set("markerWidth", "7")
     arrow.set("markerHeight", "7")
     _add(arrow, "path", d="M1 1 7 4 1 7z", fill="currentColor", stroke="none")
-    area = {"x": -MARGIN, "y": -MARGIN, "width": picture.width + 2 * MARGIN, "height": picture.height + 2 * MARGIN}
+    area: dict[str, Any] = {
+        "x": -MARGIN,
+        "y": -MARGIN,
+        "width": picture.width + 2 * MARGIN,
+        "height": picture.height + 2 * MARGIN,
+    }
     mask = _add(defs, "mask", id=f"{name}-labels", maskUnits="userSpaceOnUse", **area)
     _add(mask, "rect", fill="white", stroke="none", **area)
     for wire in picture.wires:
@@ -118,15 +123,16 @@ def _box(svg: Element, box: Box) -> None:
     classes = f"pf-node pf-{place.kind}" + (" pf-start" if place.is_start else "")
     group = _add(svg, "g", class_=classes, data_id=place.id)
     _add(group, "title", shown(place.name, 1000))
-    area = {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
-    words = {"fill": "currentColor", "stroke": "none"}
+    area: dict[str, Any] = {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
+    words: dict[str, Any] = {"fill": "currentColor", "stroke": "none"}
     if box.inside:
         _add(group, "rect", rx=10, stroke_opacity=0.45, stroke_dasharray="4 3", **area)
         _add(group, "text", shown(place.name), x=box.x + 14, y=box.y + 22, fill_opacity=0.7, **words)
         return
-    rounded = box.height / 2 if place.is_start or place.kind == "input" else 6
-    dashes = {"stroke_dasharray": "2 3"} if place.kind == "input" else {}
-    _add(group, "rect", rx=rounded, fill="currentColor", fill_opacity="0.06", **area, **dashes)
+    is_pill = (place.is_start and place.kind != "task") or place.kind == "input"
+    rounded = box.height / 2 if is_pill else 6
+    dashes: dict[str, Any] = {"stroke_dasharray": "2 3"} if place.kind == "input" else {}
+    _add(group, "rect", rx=rounded, fill="currentColor", fill_opacity=0.06, **area, **dashes)
     if place.kind in ("flow", "parallel", "dataflow"):  # with nothing inside: double sides, as a subroutine has
         for x in (box.x + 5, box.x + box.width - 5):
             _add(group, "path", d=f"M{x:.1f} {box.y:.1f}v{box.height}")
@@ -144,7 +150,12 @@ def _edge(edges: Element, wire: Wire, path: str, name: str) -> None:
 
 def _action(svg: Element, action: str, x: float, y: float, anchor: str = "middle") -> None:
     if action:
-        words = {"fill": "currentColor", "fill_opacity": "0.75", "stroke": "none", "font_size": FONT - 1}
+        words: dict[str, Any] = {
+            "fill": "currentColor",
+            "fill_opacity": "0.75",
+            "stroke": "none",
+            "font_size": FONT - 1,
+        }
         _add(svg, "text", action, class_="pf-action", x=x, y=y + 4, text_anchor=anchor, **words)
 
 

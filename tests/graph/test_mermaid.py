@@ -62,7 +62,7 @@ def text_of(label: str) -> str:
 
 
 def shown(name: str) -> str:
-    name = " ".join(name.split()) or " "
+    name = "".join(char if char.isprintable() else "\ufffd" for char in " ".join(name.split()) or " ")
     return name if len(name) <= 60 else name[:59] + "…"
 
 
@@ -107,9 +107,6 @@ def expected(flow: Any) -> tuple[Any, list[Any]]:
         edges += inner_edges
         for action, target in node.successors.items():
             edges.append([shown(node.name), "" if action == "default" else shown(action), shown(target.name)])
-    if getattr(flow, "branches", ()):
-        shape.append(["+", []])
-        edges += [["+", "", shown(branch.name)] for branch in flow.branches]
     return sorted(shape), sorted(edges)
 
 
@@ -126,9 +123,9 @@ def understood(diagram: dict[str, Any]) -> tuple[Any, list[Any]]:
     return shape(names.keys() - inner), sorted(edges)
 
 
-def test_mermaid_understands_three_hundred_random_flows_as_they_are_wired(node_js: str):
+def test_mermaid_understands_sixty_random_flows_as_they_are_wired(node_js: str):
     rng = random.Random(11)
-    flows = [tree(rng, rng.randrange(3)) for _ in range(300)]
+    flows = [tree(rng, rng.randrange(3)) for _ in range(60)]
     diagrams = read_by_mermaid(node_js, [to_mermaid(flow) for flow in flows])
     assert [understood(diagram) for diagram in diagrams] == [expected(flow) for flow in flows]
 
@@ -157,7 +154,7 @@ def reachable(node: Any, found: list[BaseNode]) -> list[BaseNode]:
 
 def test_mermaid_reads_flows_that_share_nodes_and_stand_in_themselves_with_every_node_in_them(node_js: str):
     rng = random.Random(7)
-    flows, names = zip(*(tangle(rng) for _ in range(300)), strict=True)
+    flows, names = zip(*(tangle(rng) for _ in range(60)), strict=True)
     diagrams = read_by_mermaid(node_js, [to_mermaid(flow) for flow in flows])
     for diagram, reached in zip(diagrams, names, strict=True):
         drawn = [text_of(label) for label in diagram["nodes"].values()]

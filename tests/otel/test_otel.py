@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode, Flow, Node
-from tests.test_cookbook import ROOT, run
+from tests.cookbook.runner import ROOT, run
 
 pytest.importorskip("opentelemetry.sdk", reason="needs the otel extra: pip install -e '.[otel]'")
 from opentelemetry.sdk.trace import TracerProvider

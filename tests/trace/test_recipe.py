@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.test_cookbook import ROOT, run
+from tests.cookbook.runner import ROOT, run
 
 PICTURE = ROOT / "cookbook" / "tracing.png"
 WIDTH, HEIGHT = 1280, 700

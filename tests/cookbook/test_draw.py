@@ -1,8 +1,8 @@
-"""The recipe that shows the shape of a flow, run as a program."""
+"""The recipe that shows the shape of a flow."""
 
 from __future__ import annotations
 
-from tests.test_cookbook import run
+from tests.cookbook.runner import run
 
 PICTURE = """\
 flowchart TD
