@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pocketflow as pf
 from pocketflow.dataflow import Dataflow
+from pocketflow.executors import ExecutorBatchNode, ExecutorNode
+from pocketflow.hooks import emit
+from pocketflow.journal import pause
 
 Made = tuple[Any, dict[str, Any]]
 
 
 def ran() -> None:
-    pf.emit({"type": "ran"})
+    emit({"type": "ran"})
 
 
 class Add(pf.Node):
@@ -199,6 +202,111 @@ def dataflow() -> Made:
     return pf.AsyncFlow(first), {"log": [], "text": "to be or not to be"}
 
 
+class Upper(ExecutorNode):
+    """In a thread, beside others that commit."""
+
+    def prep(self, shared: Any) -> Any:
+        return self.params.get("word", "word")
+
+    def exec(self, word: Any) -> Any:
+        ran()
+        return word.upper()
+
+    def post(self, shared: Any, word: Any, result: Any) -> Any:
+        ran()
+        shared["taken"][result] = shared["taken"].get(result, 0) + 1
+
+
+class Lengths(ExecutorBatchNode):
+    def prep(self, shared: Any) -> Any:
+        return [{"text": "x" * n} for n in range(4)]
+
+    def exec(self, item: Any) -> Any:
+        ran()
+        item["length"] = len(item["text"])  # its input, changed
+        return item["length"]
+
+    def post(self, shared: Any, items: Any, lengths: Any) -> Any:
+        ran()
+        shared["taken"]["lengths"] = [*shared["taken"].get("lengths", ()), lengths]
+
+
+def executors() -> Made:
+    upper = Upper()
+    upper >> Lengths()
+    return pf.AsyncParallelFlow(upper, taker(), Upper()), {"taken": {}, "queue": list(range(4))}
+
+
+async def connected() -> AsyncIterator[list[int]]:
+    await asyncio.sleep(0)
+    yield [1, 2, 3]
+    await asyncio.sleep(0)
+
+
+async def rows(db: list[int]) -> list[int]:
+    ran()
+    return db
+
+
+def total(rows: list[int]) -> int:
+    ran()
+    return sum(rows)
+
+
+def resources() -> Made:
+    flow = Dataflow(rows, total, final_vars=["total"], resources={"db": connected})
+    first = pf.AsyncParallelFlow(flow, taker())
+    first >> Add()
+    return pf.AsyncFlow(first), {"log": [], "taken": {}, "queue": list(range(6))}
+
+
+class Chat(pf.BatchNode):
+    """Its exec changes its input, as one does that appends to a conversation."""
+
+    def prep(self, shared: Any) -> Any:
+        return [{"messages": [n]} for n in range(4)]
+
+    def exec(self, item: Any) -> Any:
+        ran()
+        item["messages"].append("an answer")
+        return len(item["messages"])
+
+    def post(self, shared: Any, items: Any, results: Any) -> Any:
+        ran()
+        shared["log"].append([results, [item["messages"][0] for item in items]])
+
+
+class Ask(pf.Node):
+    """Waits for a person, in each of its phases."""
+
+    def prep(self, shared: Any) -> Any:
+        return [shared["queue"].pop(), pause("before?")]
+
+    def exec(self, prep_res: Any) -> Any:
+        answer = pause("now?", choices=["yes", "no"])
+        ran()
+        return answer
+
+    def post(self, shared: Any, prep_res: Any, answer: Any) -> Any:
+        last = pause("after?")
+        ran()
+        shared["log"].append([prep_res, answer, last])
+
+
+def changed_inputs() -> Made:
+    chat = Chat()
+    chat >> Chat() >> Add()
+    return pf.Flow(chat), {"log": []}
+
+
+def pauses() -> Made:
+    ask = Ask()
+    ask >> Add() >> Ask()
+    return pf.Flow(ask), {"log": [], "queue": [1, 2, 3]}
+
+
 FLOWS: list[Callable[[], Made]] = [
-    loop, nested, batch, batch_flow, parallel_batch, parallel_flow, fan_out, dataflow,
+    loop, nested, batch, batch_flow, parallel_batch, parallel_flow, fan_out, dataflow, executors, resources,
+    changed_inputs, pauses,
 ]  # fmt: skip
+ANSWER = "yes"  # to every question
