@@ -113,13 +113,14 @@ class Task(ExecutorNode):
         executor: MakesExecutor | Pool = None,
     ) -> None:
         super().__init__(max_retries, wait, executor=executor)
-        self.__doc__, self.action, self.stream_end_type = function.__doc__, action, stream_end_type
+        self.action, self.stream_end_type = action, stream_end_type
         self.returns = [] if returns is None else [returns] if isinstance(returns, str) else list(returns)
         self.each = dict(each or {})
         self.keys = {**dict(mapping or {}), **self.each}
         self.flow = function if isinstance(function, BaseNode) else None
         if self.flow is None:
             self.function: Callable[..., Any] = function  # type: ignore[assignment]  # it is no node
+            self.__doc__ = function.__doc__
             self.name = name or str(getattr(function, "__name__", type(function).__name__))
             self.parameters = _parameters(self.name, self.function)
         else:
@@ -128,8 +129,9 @@ class Task(ExecutorNode):
         for parameter in self.keys:
             if parameter not in self.parameters:
                 raise TypeError(f"{self.name} has no parameter {parameter!r}{closest(parameter, self.parameters)}")
-        self.sources = [(name, *self.keys.get(name, name).split(".")) for name in self.parameters]
-        self.needs = {parameter: key for parameter, key, *_ in self.sources}
+        places = {name: self.keys.get(name, name).split(".") for name in self.parameters}
+        self.needs = {name: key for name, [key, *_] in places.items()}
+        self._reads = [(name, key, path, self.parameters[name].default) for name, [key, *path] in places.items()]
         self.is_async = _is_async(self.function)
 
     @property
@@ -142,15 +144,16 @@ class Task(ExecutorNode):
     async def prep_async(self, shared: Any) -> Any:
         """The arguments, by name; of a task with `each` the list of those of every element."""
         params, arguments = self.params, dict[str, Any]()
-        for parameter, key, *path in self.sources:
+        for parameter, key, path, default in self._reads:
             value = params[key] if key in params else shared.get(key, MISSING)
             if path:
                 value = functools.reduce(_inside, path, value)
-            if value is MISSING:
-                value = self.parameters[parameter].default
-                if value is REQUIRED:
-                    raise _missing(self, parameter, {**shared, **params})
-            arguments[parameter] = value
+            if value is not MISSING:
+                arguments[parameter] = value
+            elif default is REQUIRED:
+                raise _missing(self, parameter, {**shared, **params})
+            elif parameter in self.each:
+                arguments[parameter] = default
         if not self.each:
             return arguments
         elements = zip(*(arguments.pop(parameter) for parameter in self.each), strict=True)
@@ -297,11 +300,13 @@ class _Resource:
                 self.instance.set_result(instance)
                 await self.closing.wait()
         except Exception as error:
-            error.add_note(f"raised by the factory of the resource {self.name!r}")
+            _note(error, f"raised by the factory of the resource {self.name!r}")
             if self.instance.done():
                 raise
             self.instance.set_exception(error)
             self.instance.exception()  # seen: whoever asked for it may be gone
+        finally:
+            self.instance.cancel()  # nobody waits for what is not made any more
 
     async def close(self) -> None:
         """Clean up; a factory that hangs is cancelled."""
@@ -460,9 +465,9 @@ class Dataflow(AsyncFlow):
         self.factories = dict(resources or {})
         self.final_vars = None if final_vars is None else list(final_vars)
         self.sources = [module_named(source, base_dir) if isinstance(source, str) else source for source in sources]
-        self.overrides: dict[str, Any] = {}
-        self.resources: _Resources | None = None  # those that `async with` keeps open
-        self.result: Result | None = None  # where `execute` wants to have what comes of its run
+        self._overrides: dict[str, Any] = {}
+        self._resources: _Resources | None = None  # those that `async with` keeps open
+        self._result: Result | None = None  # where `execute` wants to have what comes of its run
         self._plan()
 
     def _plan(self) -> None:
@@ -474,7 +479,7 @@ class Dataflow(AsyncFlow):
             for node in self.tasks.values()
         }
         self.outputs = list(self.makers) if self.final_vars is None else self.final_vars
-        for name in (*self.outputs, *self.overrides):
+        for name in (*self.outputs, *self._overrides):
             if name not in self.makers:
                 raise MissingInput(
                     f"no task stores {name!r}{closest(name, self.makers)}; there is {sorted(self.makers)}"
@@ -499,13 +504,14 @@ class Dataflow(AsyncFlow):
             for other in self.waits_for[name]:
                 self.users[other].append(name)
         self.places = {name: place for place, name in enumerate(self.tasks)}
-        self.inputs = self._inputs()
+        made, wanted = (output for name in self.order for output in self.tasks[name].outputs), set(self.outputs)
+        self.inputs, self.intermediate = self._inputs(), [name for name in made if name not in wanted]
 
     def _overridden(self) -> set[str]:
         """The tasks that do not run, as all that they store is given."""
-        names = {self.makers[name] for name in self.overrides}
+        names = {self.makers[name] for name in self._overrides}
         for node in map(self.tasks.__getitem__, names):
-            if left := [name for name in node.outputs if name not in self.overrides]:
+            if left := [name for name in node.outputs if name not in self._overrides]:
                 raise ValueError(f"overrides: {node.name} stores {left} too; override all of its names or none")
         return names
 
@@ -553,14 +559,14 @@ class Dataflow(AsyncFlow):
         flow = copy.copy(self)
         if final_vars is not None or overrides:
             flow.final_vars = self.final_vars if final_vars is None else list(final_vars)
-            flow.overrides = dict(overrides or {})
+            flow._overrides = dict(overrides or {})
             flow._plan()
         shared = dict(inputs or {})
         for name in shared:
             if name in flow.makers:
                 raise ValueError(f"the input {name!r} is what the task {flow.makers[name]} stores: write overrides=")
-        shared.update(flow.overrides)
-        flow.result = result = Result()
+        shared.update(flow._overrides)
+        flow._result = result = Result()
         started = time.perf_counter()
         await flow.run_async(shared)
         result.duration = time.perf_counter() - started
@@ -576,35 +582,32 @@ class Dataflow(AsyncFlow):
         vars(self).update(vars(planned))  # all at once, so that a failure changes nothing
 
     async def __aenter__(self) -> Self:
-        self.resources = _Resources(self.factories)
+        self._resources = _Resources(self.factories)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        resources, self.resources = self.resources, None
+        resources, self._resources = self._resources, None
         if resources is not None:
             await resources.close()
 
     async def prep_async(self, shared: Any) -> Any:
         """Refuse what is missing, or would be overwritten, before anything runs."""
-        for node in map(self.tasks.__getitem__, self.order):
-            for parameter, key in node.needs.items():
-                if key in self.inputs and node.parameters[parameter].is_required and not self._is_there(key, shared):
-                    raise _missing(node, parameter, {*shared, *self.params, *self.factories, *self.makers})
-        for name in self._intermediate():
+        for key, given in self.inputs.items():
+            if given.is_required and key not in shared and key not in self.params:
+                raise self._missing(key, shared)
+        for name in self.intermediate:
             if name in shared:
                 raise ValueError(f"{self.makers[name]} would overwrite shared[{name!r}]: rename one")
 
-    def _is_there(self, key: str, shared: Any) -> bool:
-        return key in shared or key in self.params
+    def _missing(self, key: str, shared: Any) -> MissingInput:
+        there = {*shared, *self.params, *self.factories, *self.makers}
+        readers = ((self.tasks[name], parameter) for name in self.order for parameter in self.tasks[name].needs)
+        return next(_missing(node, parameter, there) for node, parameter in readers if node.needs[parameter] == key)
 
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
         """Leave the final values in `shared`, and nothing between."""
-        for name in self._intermediate():
+        for name in self.intermediate:
             shared.pop(name, None)
-
-    def _intermediate(self) -> list[str]:
-        wanted = set(self.outputs)
-        return [output for name in self.order for output in self.tasks[name].outputs if output not in wanted]
 
     async def _orch_async(self, shared: Any, params: dict[str, Any] | None = None) -> None:
         run = _Run(self, shared, params or {**self.params})
@@ -623,14 +626,14 @@ class _Run:
 
     def __init__(self, flow: Dataflow, shared: Any, params: dict[str, Any]) -> None:
         self.flow, self.shared, self.params, self.watch = flow, shared, params, watcher.get()
-        self.result = Result() if flow.result is None else flow.result
+        self.result = Result() if flow._result is None else flow._result
         self.result.resource_access = dict.fromkeys(flow.factories, 0)
-        self.resources = flow.resources or _Resources(flow.factories)
+        self.resources = flow._resources or _Resources(flow.factories)
         self.limit, self.create_task = flow.max_concurrency, asyncio.get_running_loop().create_task
         given = flow.executor
         self.pool = given if isinstance(given, Pool) else Pool(given, self.limit or THREADS)
-        self.waiting = {name: len(others) for name, others in flow.waits_for.items()}
-        self.ready = deque(name for name, count in self.waiting.items() if not count)
+        self.waiting = {name: len(others) for name, others in flow.waits_for.items() if others}
+        self.ready = deque(name for name in flow.order if name not in self.waiting)
         self.active, self.workers, self.over = 0, list[asyncio.Task[None]](), asyncio.Event()
         self.stopped: list[BaseException] = []
 
@@ -700,10 +703,10 @@ class _Run:
                 await self.run_task(name)
             result.done.append(name)
         except Exception as error:
-            _note(error, name)
+            _note(error, f"in {name}")
             if self.flow.on_error == "raise":
                 raise
-            _note(error, name_of(self.flow))
+            _note(error, f"in {name_of(self.flow)}")
             result.errors[name] = error
             self.fail(name, error)
         finally:
@@ -732,13 +735,13 @@ class _Run:
             if self.pool is not self.flow.executor:
                 await self.pool.close()
         finally:
-            if self.flow.resources is None:
+            if self.flow._resources is None:
                 await self.resources.close()
 
 
-def _note(error: Exception, name: str) -> None:
+def _note(error: Exception, text: str) -> None:
     with contextlib.suppress(AttributeError, TypeError):  # an exception may be frozen, or have other notes
-        error.add_note(f"in {name}")
+        error.add_note(text)
 
 
 # What a dataflow is made of

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import pickle
 import traceback
 from collections.abc import Awaitable, Callable
@@ -76,9 +75,9 @@ class Pool:
         return self._executor  # type: ignore[no-any-return]  # what a callable made
 
     @property
-    def workers(self) -> int:
-        """How many work at once, as far as an executor tells: the standard library keeps it in `_max_workers`."""
-        return getattr(self.executor, "_max_workers", None) or os.cpu_count() or 1
+    def workers(self) -> int | None:
+        """How many work at once; None where the executor does not tell, as that of a cluster."""
+        return getattr(self.executor, "_max_workers", None)  # where the standard library keeps it
 
     async def run(self, title: Callable[[], str], function: Callable[..., Any], *args: Any) -> Any:
         """The result of `function(*args)`; `title` gives its name in errors.
@@ -230,7 +229,8 @@ class _TwiceTheWorkers:
 
     def __get__(self, node: Any, owner: type) -> int | None:
         visited, pool = _visit.get((None, None))
-        return 2 * pool.workers if pool and node is visited is not None else None
+        workers = pool.workers if pool and visited is node else None
+        return workers and 2 * workers
 
 
 class ExecutorBatchNode(ExecutorNode, AsyncParallelBatchNode):
@@ -238,7 +238,8 @@ class ExecutorBatchNode(ExecutorNode, AsyncParallelBatchNode):
 
     The results keep the order of the items, and each item has its own attempts. `max_concurrency`
     is how many items are sent away at once, and without an executor the number of threads; None
-    means twice as many items as there are workers.
+    means twice as many items as there are workers, and all of them to a cluster, which does not
+    tell how many it has.
 
     When a process dies, every item that was in the pool has lost an attempt, as the pool cannot
     tell which of them it was.

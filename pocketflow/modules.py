@@ -193,13 +193,13 @@ def _is_own(value: Any, module: ModuleType) -> bool:
 
 def _makes_flow(value: Any, module: ModuleType) -> bool:
     """Whether a function of a module needs no arguments and is annotated to return a flow."""
-    if not _is_own(value, module) or isinstance(value, BaseNode) or not _needs_nothing(value):
+    if isinstance(value, BaseNode) or not _is_own(value, module) or inspect.iscoroutinefunction(value):
         return False
     try:
         made = inspect.signature(value, eval_str=True).return_annotation
     except Exception:  # whatever the evaluation of a user's annotation raises
         return False
-    return inspect.isclass(made) and issubclass(made, Flow)
+    return inspect.isclass(made) and issubclass(made, Flow) and _needs_nothing(value)
 
 
 def _needs_nothing(function: Callable[..., Any]) -> bool:

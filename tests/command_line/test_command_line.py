@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.test_docs import ROOT
+from tests.cookbook.runner import ROOT
 
 FLOWS = """
 import asyncio, sys, warnings

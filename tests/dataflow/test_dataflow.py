@@ -21,7 +21,6 @@ from pocketflow.hooks import hooked
 from pocketflow.stream import stream
 from tests.dataflow.kit import Log, events_of, run
 
-
 # Tasks
 
 
@@ -472,6 +471,83 @@ async def test_async_with_keeps_the_resources_open_from_run_to_run():
         assert (await flow.execute_async())["which"] == (await flow.execute_async())["which"]
         assert log == ["open db"]
     assert log == ["open db", "close db"]
+
+
+async def test_a_factory_that_hangs_is_cancelled_and_what_was_open_is_closed():
+    async def hangs() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    async def uses(db: sqlite3.Connection, hangs: None) -> None: ...
+
+    started, log = asyncio.Event(), []
+    first = task(lambda db: 0, name="first")
+    after = task(uses, mapping={"hangs": "hangs"})
+    flow = Dataflow(first, after, resources={**resources(log), "hangs": hangs})
+    run = asyncio.create_task(flow.execute_async())
+    await asyncio.wait_for(started.wait(), 30)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(run, 30)
+    assert log == ["open db", "close db"]
+
+
+async def test_a_second_cancel_leaves_nothing_open():
+    async def slow_to_close() -> AsyncIterator[int]:
+        log.append("open")
+        yield 1
+        closing.set()
+        await released.wait()
+        log.append("closed")
+
+    async def waits(slow: int) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    log: list[str] = []
+    started, closing, released = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    run = asyncio.create_task(Dataflow(waits, resources={"slow": slow_to_close}).execute_async())
+    for event in (started, closing):
+        await asyncio.wait_for(event.wait(), 30)
+        run.cancel()
+    await asyncio.sleep(0)
+    run.cancel()
+    released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(run, 30)
+    assert log == ["open", "closed"]
+
+
+def test_resources_and_threads_are_closed_before_post():
+    class Looks(Dataflow):
+        async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            log.append("post")
+
+    log: list[str] = []
+    run(Looks(task(lambda db: 0, name="t"), resources=resources(log)))
+    assert log == ["open db", "close db", "post"]
+
+
+def test_a_resource_is_closed_by_the_task_that_opened_it():
+    async def scope() -> AsyncIterator[int]:
+        opener = asyncio.current_task()
+        yield 1
+        assert asyncio.current_task() is opener
+        closed.append(True)
+
+    closed: list[bool] = []
+    Dataflow(task(lambda scope: 0, name="t"), resources={"scope": scope}).execute()
+    assert closed == [True]
+
+
+def test_an_error_of_a_clean_up_is_told():
+    def scope() -> Iterator[int]:
+        yield 1
+        raise OSError("cannot be closed")
+
+    with pytest.raises(OSError, match="cannot be closed") as caught:
+        Dataflow(task(lambda scope: 0, name="t"), resources={"scope": scope}).execute()
+    assert "raised by the factory of the resource 'scope'" in caught.value.__notes__
 
 
 def test_plain_and_async_factories_make_resources_and_a_failing_one_is_named():

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.test_cookbook import MODEL, OFFLINE, ROOT, ask, run
+from tests.cookbook.runner import OFFLINE, ROOT, environment, run_process
 
 
 def test_durable_is_killed_twice_and_pays_for_nothing_twice():
-    lines = run("durable").splitlines()
+    lines = run_process("durable").stdout.splitlines()
     assert lines[:2] == ["killed; starting again"] * 2
     assert lines[2].startswith("abs: ")
     assert lines[-1] == "19 calls paid, 1 at most for one name"
@@ -19,22 +18,22 @@ def test_durable_is_killed_twice_and_pays_for_nothing_twice():
 
 def approve(folder: Path, *arguments: str) -> tuple[str, str]:
     """What the recipe prints, to stdout and to stderr, when it runs in that folder."""
-    environment = {name: value for name, value in os.environ.items() if name not in MODEL}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "cookbook.approval", *arguments],
+        [sys.executable, "-W", "error", "-m", "cookbook.human_in_the_loop", *arguments],
         cwd=folder,
-        env={**environment, "PYTHONPATH": str(ROOT)},
+        env={**environment(), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
     )
     return done.stdout, done.stderr
 
 
-def test_approval_goes_on_in_another_process_with_the_answer(tmp_path: Path):
+def test_human_in_the_loop_goes_on_in_another_process_with_the_answer(tmp_path: Path):
     question = (
         "Send this?\n\n  We are sorry to read: 'My tea is cold'. You get your money back.{}\n\n"
-        "Answer with: python -m cookbook.approval --answer yes\n"
+        "Answer with: python -m cookbook.human_in_the_loop --answer yes\n"
     )
     assert approve(tmp_path, "My tea is cold.") == (f"(drafting)\n{question.format('')}", OFFLINE)
     assert approve(tmp_path) == (question.format(""), "")
@@ -43,15 +42,3 @@ def test_approval_goes_on_in_another_process_with_the_answer(tmp_path: Path):
     sent = "Sent: We are sorry to read: 'My tea is cold'. You get your money back. P.S. be brief\n"
     assert approve(tmp_path, "--answer", "yes") == (sent, "")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_llm_cache_pays_for_a_prompt_once(tmp_path: Path):
-    file = str(tmp_path / "cache.db")
-    paid = "paid for: How do I sort a list?\npaid for: How do I shuffle a list?\n"
-    answers = (
-        "list.sort: Sort the list in ascending order and return None.\n"
-        "random.Random.shuffle: Shuffle list x in place, and return None.\n"
-        "list.sort: Sort the list in ascending order and return None.\n"
-    )
-    assert ask("llm_cache", file) == paid + answers
-    assert run("llm_cache", file) == answers

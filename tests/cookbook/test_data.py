@@ -1,78 +1,16 @@
-"""The recipes about data and speed, run as programs."""
+"""The recipes about data: retrieval, memory, SQL and code that is tested."""
 
 from __future__ import annotations
 
-import os
-import pty
-import re
-import select
+import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cookbook.coding_agent import inside
-from cookbook.rate_limit import RateLimit
+from tests.cookbook.runner import NEEDS, ask, run
 from tests.model_server import model_server
-from tests.test_cookbook import NEEDS, ROOT, ask, run
-
-
-def test_parallel_batch_gives_the_answers_in_order_and_what_it_measured():
-    *answers, measured = ask("parallel_batch", "sort a list", "parse JSON").splitlines()
-    assert [line.partition(":")[0] for line in answers] == ["sort a list", "parse JSON"]
-    assert re.fullmatch(r"2 answers in .* s, at once in .* s: \d+\.\d times as fast\.", measured)
-
-
-def test_parallel_batch_flow_takes_each_file_along_its_own_edge(tmp_path: Path):
-    code, prose = tmp_path / "a.py", tmp_path / "b.txt"
-    code.write_text("x = 1\n\ny = 2\n")
-    prose.write_text("to be or not to be")
-    lines = run("parallel_batch_flow", str(code), str(prose)).splitlines()
-    assert lines[:2] == ["a.py: 2 lines of code", "b.txt: 6 words"]
-
-
-def test_streaming_prints_the_answer_to_its_end():
-    answer = ask("streaming", "json.dumps")
-    assert answer.startswith("json: JSON")
-    assert "stopped" not in answer
-
-
-def test_streaming_stops_at_enter_on_a_terminal_and_leaves_nothing_running():
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI")}
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "cookbook.streaming", "object attribute lookup special method names"],
-        cwd=ROOT, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
-    )  # fmt: skip
-    with process:
-        assert process.stdout is not None
-        assert select.select([process.stdout], [], [], 60)[0]
-        os.write(ours, b"\n")
-        output = process.stdout.read().decode()
-    assert process.returncode == 0
-    assert output.endswith("\n(stopped; nothing is left running)\n")
-    for end in (ours, theirs):
-        os.close(end)
-
-
-def test_a_rate_limit_gives_out_turns_at_even_distances():
-    now, slept = [100.0], []
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        now[0] += seconds
-
-    limit = RateLimit(60, clock=lambda: now[0], sleep=sleep)
-    for _ in range(3):
-        sleep(limit.wait())
-    now[0] += 10
-    sleep(limit.wait())
-    assert slept == [0, 1, 1, 0]
-
-
-def test_rate_limit_tells_how_many_calls_there_were():
-    assert re.fullmatch(r"20 calls at \d+ a minute, of 6000 that are allowed\.\n", run("rate_limit", "6000"))
 
 
 def test_rag_answers_from_the_files_and_names_the_passage(tmp_path: Path):
@@ -106,6 +44,12 @@ def test_rag_finds_by_meaning_where_an_embedding_model_is_installed(tmp_path: Pa
     assert "Our kitten sleeps on the sofa. [pets.txt#2]" in answers
 
 
+def test_chat_memory_finds_what_left_its_window():
+    lines = ["My cat is called Ada.", "It rains.", "Tea is hot.", "The sun shines.", "What is my cat called?", "bye"]
+    answers = ask("chat_memory", stdin="\n".join(lines) + "\n").splitlines()
+    assert answers == ["> I take note."] * 4 + ["> You said: My cat is called Ada.", "> "]
+
+
 def test_text2sql_repairs_its_query_from_the_error_of_the_database():
     lines = ask("text2sql", "Which 2 packages have the most files?").splitlines()
     assert lines[0] == "SELECT name, size FROM package ORDER BY size DESC, name LIMIT 2"
@@ -123,12 +67,6 @@ def test_text2sql_cannot_change_the_database(sql: str):
     assert output.endswith("No query that works.\n")
 
 
-def test_chat_memory_finds_what_left_its_window():
-    lines = ["My cat is called Ada.", "It rains.", "Tea is hot.", "The sun shines.", "What is my cat called?", "bye"]
-    answers = ask("chat_memory", stdin="\n".join(lines) + "\n").splitlines()
-    assert answers == ["> I take note."] * 4 + ["> You said: My cat is called Ada.", "> "]
-
-
 def test_code_generator_repairs_until_the_examples_hold():
     lines = ask("code_generator", "f(2) == 4", "f(3) == 6").splitlines()
     assert lines[0] == "1. return x: AssertionError: f(2) == 4"
@@ -139,10 +77,12 @@ def test_code_generator_gives_up_on_what_it_cannot():
     assert ask("code_generator", "f(1) == 'no such thing'").endswith("No function that passes.\n")
 
 
-def test_code_generator_cuts_an_endless_loop():
+def test_code_generator_cuts_an_endless_loop(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("openai", reason=NEEDS)
+    in_process = subprocess.run
+    monkeypatch.setattr("subprocess.run", lambda *args, timeout, **more: in_process(*args, timeout=timeout / 5, **more))
     code = ["def f(x):\n    while True: pass", "def f(x):\n    return x"]
-    with model_server(lambda prompt: code[1] if "more than" in prompt else code[0]) as server:
+    with model_server(lambda prompt: code["more than" in prompt]) as server:
         output = run("code_generator", "f(1) == 1", model=server.environment)
     assert output.startswith("1. while True: pass: it ran for more than 5 seconds\n2. return x: passes\n")
 
@@ -172,9 +112,21 @@ def test_coding_agent_refuses_what_a_model_wants_outside(tmp_path: Path):
     pytest.importorskip("openai", reason=NEEDS)
     outside = tmp_path / "outside.py"
     outside.write_text("secret")
-    patch = f'{{"file": "{outside}", "old": "secret", "new": "public"}}'
-    with model_server(lambda prompt: patch) as server:
+    replies = iter([outside, "shop.py", "shop.py"])
+    patches = {
+        outside: {"file": str(outside), "old": "secret", "new": "public"},
+        "shop.py": {"file": "shop.py", "old": "def total(prices):\n    return sum(prices) - 1",
+                    "new": "def total(prices):\n    return sum(prices)"},
+    }  # fmt: skip
+    told = []
+
+    def reply(prompt: str) -> str:
+        told.append("was refused" in prompt)
+        return json.dumps(patches[next(replies, "shop.py")])
+
+    with model_server(reply) as server:
         output = run("coding_agent", model=server.environment)
     assert outside.read_text() == "secret"
-    assert "refused" in output
+    assert output.splitlines()[1].endswith("refused")
+    assert told[:3] == [False, True, False]
     assert output.endswith("The tests do not pass.\n")

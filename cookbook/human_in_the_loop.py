@@ -1,33 +1,41 @@
-"""A person in the loop: a run that stops for an answer, and goes on in another process, days later if need be.
+"""Human in the loop: a run that stops for an answer, and goes on in another process, days later if need be.
 
-    python -m cookbook.approval [REQUEST ...]     starts, and stops with a question
-    python -m cookbook.approval --answer yes      goes on from there; any other answer is a wish
+    python -m cookbook.human_in_the_loop [REQUEST ...]     starts, and stops with a question
+    python -m cookbook.human_in_the_loop --answer yes      goes on from there; any other answer is a wish
 
 What was drafted before the question is not drafted again: the journal has it. Nothing waits
-meanwhile, as no process is left. The run is kept in approval.db, in the current folder.
+meanwhile, as no process is left. The run is kept in human_in_the_loop.db, in the current folder.
 """
 
 import sys
 from pathlib import Path
 
-from cookbook.llm import call_llm
+from cookbook.llm import call_llm, retry_after
 from cookbook.terminal import run
 from pocketflow import Flow, Node
 from pocketflow.journal import Journal, Paused, pause
 
-FILE, RUN = Path("approval.db"), "refund"
+FILE, RUN = Path("human_in_the_loop.db"), "refund"
 REQUEST = "The lamp arrived broken, I want my money back."
+PROMPT = """
+Draft a friendly answer to this customer, in two sentences.
+
+Customer: {request}
+
+The editor's wish: {wish}
+"""
 
 
 class Draft(Node):
     def prep(self, shared):
-        return f"Answer the customer.\nCustomer: {shared['request']}\nWish of the editor: {shared.get('wish', 'none')}"
+        return shared["request"], shared.get("wish", "none")
 
-    def exec(self, prompt):
+    def exec(self, inputs):
+        request, wish = inputs
         print("(drafting)")
-        return call_llm(prompt, offline=draft_by_rule)
+        return call_llm(PROMPT.format(request=request, wish=wish), offline=lambda: write_draft(request, wish))
 
-    def post(self, shared, prompt, draft):
+    def post(self, shared, inputs, draft):
         shared["draft"] = draft
 
 
@@ -36,7 +44,7 @@ class Approve(Node):
         return shared["draft"]
 
     def exec(self, draft):
-        return pause(f"Send this?\n\n  {draft}\n")
+        return pause(f"Send this?\n\n  {draft}\n")  # stops the run; the next one goes on with the answer
 
     def post(self, shared, draft, answer):
         shared["wish"] = answer
@@ -48,13 +56,12 @@ class Send(Node):
         print(f"Sent: {shared['draft']}")
 
 
-def draft_by_rule(prompt):
-    _, request, wish = (line.partition(": ")[2] or line for line in prompt.splitlines())
+def write_draft(request, wish):
     about = request.split(",")[0].rstrip(".")
     return f"We are sorry to read: {about!r}. You get your money back." + f" P.S. {wish}" * (wish != "none")
 
 
-draft, approve = Draft(), Approve()
+draft, approve = Draft(max_retries=3, wait=retry_after), Approve()
 draft >> approve
 approve - "again" >> draft
 approve - "send" >> Send()
@@ -72,7 +79,7 @@ def main():
         try:
             journal.run(Flow(start=draft), shared, run_id=RUN)
         except Paused as paused:
-            print(f"{paused.question}\nAnswer with: python -m cookbook.approval --answer yes")
+            print(f"{paused.question}\nAnswer with: python -m cookbook.human_in_the_loop --answer yes")
             return
     FILE.unlink()
 

@@ -1,6 +1,6 @@
 """The recipe that traces a run, and the picture of its page, which the README shows.
 
-`python -m tests.test_cookbook_tracing` takes the picture again.
+`python -m tests.trace.test_recipe` takes the picture again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.test_cookbook import ROOT, run
+from tests.cookbook.runner import ROOT, run
 
 PICTURE = ROOT / "cookbook" / "tracing.png"
 WIDTH, HEIGHT = 1280, 700
@@ -60,7 +60,7 @@ def test_tracing_into_a_file_of_another_kind_is_refused_before_anything_runs():
 def take_picture() -> None:
     from playwright.sync_api import sync_playwright
 
-    from tests.test_trace_page import ARGUMENTS, CHROMIUM
+    from tests.trace.test_page import ARGUMENTS, CHROMIUM
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         page = Path(folder) / "run.html"

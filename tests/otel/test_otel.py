@@ -1,4 +1,4 @@
-"""The recipes that show the shape of a flow, and what it does, run as programs."""
+"""The spans of a run, as the real SDK of OpenTelemetry exports them, and the recipe that prints them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ from typing import Any
 
 import pytest
 
-from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode, Flow, Node, hooked
-from tests.test_cookbook import NEEDS, ROOT, run
+from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode, Flow, Node
+from tests.cookbook.runner import ROOT, run
 
-PICTURE = """\
-flowchart TD
-    n0(["Decide"])
-    n1["Search"]
-    n2["Answer"]
-    n0 -->|"search"| n1
-    n0 -->|"answer"| n2
-    n1 --> n0
+pytest.importorskip("opentelemetry.sdk", reason="needs the otel extra: pip install -e '.[otel]'")
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
-in the flow with the typo:
-- Review.post may return "approve", for which there is no edge: write Review - "approve" >> node
-- Review - "aprove" >> Publish is never taken: post is annotated to return "approve" or "reject"
-"""
+from pocketflow.otel import OpenTelemetry
+
 TREE = """\
 3 words, the longest line has 5 characters
 
@@ -40,18 +35,12 @@ invoke_workflow AsyncFlow
 """
 
 
-def test_draw_shows_an_agent_and_finds_the_typo():
-    assert run("draw") == PICTURE
-
-
 def test_otel_prints_the_spans_of_a_run(tmp_path: Path):
-    pytest.importorskip("opentelemetry.sdk", reason=NEEDS)
     (tmp_path / "text").write_text("to be\nor")
     assert run("otel", str(tmp_path / "text")) == TREE
 
 
 def test_otel_shows_where_a_run_failed(tmp_path: Path):
-    pytest.importorskip("opentelemetry.sdk", reason=NEEDS)
     command = [sys.executable, "-m", "cookbook.otel", "no file"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "no file: no such file\n")
@@ -62,24 +51,17 @@ def test_otel_says_what_to_install():
     program = "import sys, runpy; sys.modules['opentelemetry'] = None; runpy.run_module('cookbook.otel')"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "needs OpenTelemetry: pip install 'opentelemetry-sdk>=1.27'\n"
+    assert done.stderr == "needs OpenTelemetry: pip install 'pocketflow[otel]' opentelemetry-sdk\n"
 
 
 def spans_of(flow: Any) -> dict[str, Any]:
     """The finished spans of a run, by name."""
-    pytest.importorskip("opentelemetry.sdk", reason=NEEDS)
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    from cookbook.otel import Spans
-
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    hook = Spans(provider.get_tracer("test"))
-    with hooked(hook):
+    hook = OpenTelemetry(provider.get_tracer("test"))
+    with hook:
         asyncio.run(flow.run_async({})) if isinstance(flow, AsyncNode) else flow.run({})
-    assert hook.spans == {}  # none was left open
+    assert hook._open == {}  # none was left open
     spans = exporter.get_finished_spans()
     assert len({span.context.trace_id for span in spans}) == 1
     return {span.name: span for span in spans}
@@ -141,9 +123,6 @@ def test_a_retry_of_an_item_is_an_event_of_the_span_of_its_node():
 
 
 def test_a_failure_is_the_status_of_every_span_it_passed():
-    pytest.importorskip("opentelemetry.sdk", reason=NEEDS)
-    from opentelemetry.trace import StatusCode
-
     class Fail(Node):
         def exec(self, prep_res):
             raise ValueError("no such page")

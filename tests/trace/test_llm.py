@@ -9,14 +9,24 @@ from typing import Any
 import pytest
 
 from cookbook import llm
-from cookbook.llm import ModelError, ask_for_data_async, call_llm, call_llm_async, read_data, retry_after, stream_llm
-from pocketflow import AsyncParallelBatchNode, Node
-from tests.model_server import ModelServer, Raw, Silence, chunk, data, model_server, stream
+from cookbook.llm import (
+    ModelError,
+    ask_for_data,
+    ask_for_data_async,
+    call_llm,
+    call_llm_async,
+    read_data,
+    retry_after,
+    stream_llm,
+)
+from pocketflow import AsyncNode, AsyncParallelBatchNode, Node
+from pocketflow.trace import Trace, Usage
+from tests.model_server import ModelServer, Raw, Silence, chunk, data, model_server, stream, whole
 
 SSE = "text/event-stream"
 
 
-def never(prompt: Any) -> str:
+def never() -> Any:
     raise AssertionError("the rule was asked though there is a model")
 
 
@@ -138,6 +148,37 @@ def test_an_answer_without_choices_is_a_model_error(serve):
         call_llm("Hello", offline=never)
 
 
+def usage_of(trace: Trace) -> list[Usage]:
+    return [usage for span in trace.spans for usage in span.usage]
+
+
+def test_a_call_tells_what_it_took(serve):
+    serve("fine")
+    with Trace() as trace:
+        Ask().run({})
+    assert usage_of(trace) == [("loopback", 12, 3)]
+
+
+async def test_an_async_call_and_a_stream_tell_what_they_took(serve):
+    class Both(AsyncNode):
+        async def exec_async(self, prep_res):
+            await call_llm_async("Hello", offline=never)
+            await collect("Hamlet", [])
+
+    server = serve("to be")
+    with Trace() as trace:
+        await Both().run_async({})
+    assert usage_of(trace) == [("loopback", 12, 3)] * 2
+    assert server.requests[1]["stream_options"] == {"include_usage": True}
+
+
+def test_a_server_that_does_not_count_tells_nothing(serve):
+    serve(Raw(whole({"content": "fine"})))
+    with Trace() as trace:
+        Ask().run({})
+    assert usage_of(trace) == []
+
+
 def positive(number: Any) -> int:
     if number["n"] < 1:
         raise ValueError("n must be positive")
@@ -149,7 +190,7 @@ class AskForNumbers(AsyncParallelBatchNode):
         return ["one", "two"]
 
     async def exec_async(self, prompt):
-        return await ask_for_data_async(prompt, positive, offline=shy)
+        return await ask_for_data_async(prompt, positive, offline=never)
 
     async def post_async(self, shared, prompts, numbers):
         shared["numbers"] = numbers
@@ -169,10 +210,21 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     llm._say_once.cache_clear()
 
 
-async def test_each_item_is_asked_again_with_its_own_complaint(no_model):
+async def test_each_item_is_asked_again_with_its_own_complaint(monkeypatch):
+    pytest.importorskip("openai", reason="needs the cookbook extra: pip install -e '.[cookbook]'")
     shared = {}
-    await AskForNumbers(max_retries=2, wait=retry_after).run_async(shared)
+    with model_server(shy) as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        await AskForNumbers(max_retries=2, wait=retry_after).run_async(shared)
     assert shared == {"numbers": [1, 2]}
+    assert len(server.requests) == 4
+
+
+def test_without_a_model_the_rule_gives_the_data_that_is_checked(no_model):
+    assert ask_for_data("one", positive, offline=lambda: {"n": 1}) == 1
+    with pytest.raises(ValueError, match="the model's answer is no use: ValueError: n must be positive"):
+        ask_for_data("one", positive, offline=lambda: {"n": 0})
 
 
 def test_data_may_be_json_or_yaml_in_fences_or_not():
@@ -183,8 +235,8 @@ def test_data_may_be_json_or_yaml_in_fences_or_not():
 
 
 async def test_without_a_model_the_rule_answers_and_that_is_said_once(no_model, capsys):
-    assert call_llm("a b", offline=str.upper) == await call_llm_async("a b", offline=str.upper) == "A B"
-    assert "".join([piece async for piece in stream_llm("a b\nc", offline=str.upper)]) == "A B\nC"
+    assert call_llm("a", offline=lambda: "A") == await call_llm_async("a", offline=lambda: "A") == "A"
+    assert [piece async for piece in stream_llm("a", offline=lambda: "A B\nC")] == ["A ", "B\n", "C"]
     assert capsys.readouterr().err.count("\n") == 1
 
 
