@@ -32,13 +32,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from heapq import heappop, heappush
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from reprlib import Repr
 from typing import Any, NamedTuple
 
 from pocketflow import BatchFlow
-from pocketflow.graph import Graph
-from pocketflow.graph.svg import to_svg
+from pocketflow.graph import Graph, to_svg
 from pocketflow.hooks import Hook, Step
 from pocketflow.text import duration, number_of, printable, short
 
@@ -47,9 +47,10 @@ __all__ = ["Retry", "Span", "Trace", "Usage"]
 CONTENT = 2000  # characters of an input, a result, and all events of a step
 _SIBLINGS, _ENDS = 20, 10  # of more siblings the first and the last are printed, and those that failed
 _VISITS = ("node", "flow")
+_FIRST = 50  # of the elements of a value
 _told = Repr()
 _told.maxstring = _told.maxother = CONTENT
-_told.maxlist = _told.maxtuple = _told.maxset = _told.maxfrozenset = _told.maxdict = _told.maxdeque = 50
+_told.maxlist = _told.maxtuple = _told.maxset = _told.maxfrozenset = _told.maxdict = _told.maxdeque = _FIRST
 
 
 class Retry(NamedTuple):
@@ -232,10 +233,20 @@ def _usage(event: Mapping[str, Any]) -> Usage:
 
 
 def _content(value: Any) -> str:
-    """A text as it is, chat messages a paragraph each, and the repr of all else, cut."""
-    if isinstance(value, list) and value and all(_is_message(one) for one in value[:50]):
-        return _cut("\n\n".join(f"{one['role']}: {one['content']}" for one in value[:50]))
-    return _cut(value if isinstance(value, str) else _told.repr(value))
+    """A text as it is; of chat messages, dicts and lists of long texts a paragraph each; the repr of all else. Cut."""
+    if isinstance(value, dict) and value:
+        return _cut("\n".join(f"{_plain(key)}: {_plain(value[key])}" for key in islice(value, _FIRST)))
+    if isinstance(value, (list, tuple)):
+        first = value[:_FIRST]
+        if first and all(_is_message(one) for one in first):
+            return _cut("\n\n".join(f"{one['role']}: {one['content']}" for one in first))
+        if any(isinstance(one, str) and "\n" in one for one in first):
+            return _cut("\n\n".join(map(_plain, first)))
+    return _cut(_plain(value))
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else _told.repr(value)
 
 
 def _is_message(value: Any) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode, Flow, Node
+from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchFlow, AsyncParallelBatchNode, Flow, Node
+from pocketflow.hooks import Hook, Skip, emit
 from tests.cookbook.runner import ROOT, run
 
 pytest.importorskip("opentelemetry.sdk", reason="needs the otel extra: pip install -e '.[otel]'")
@@ -138,3 +139,102 @@ def test_a_failure_is_the_status_of_every_span_it_passed():
         assert spans[name].attributes["error.type"] == "ValueError"
     assert spans["Catch"].status.status_code == StatusCode.UNSET
     assert parents(spans)["Flow"] == "Catch"
+
+
+class Ask(Node):
+    """Two calls, of which the first is tried again."""
+
+    def exec(self, prep_res):
+        emit({"type": "usage", "model": "small", "input_tokens": 10, "output_tokens": 2})
+        emit({"type": "usage", "model": "large", "input_tokens": 5, "output_tokens": 1})
+        emit({"type": "status", "text": "asked"})
+
+    def post(self, shared, prep_res, exec_res):
+        return "found"
+
+
+def test_the_tokens_of_all_calls_of_a_visit_are_on_its_span_and_on_no_other():
+    node = Ask()
+    node - "found" >> Node()
+    spans = spans_of(Flow(node))
+    told = {key: value for key, value in spans["Ask"].attributes.items() if key.startswith("gen_ai.")}
+    assert told == {
+        "gen_ai.usage.input_tokens": 15, "gen_ai.usage.output_tokens": 3, "gen_ai.request.model": "large",
+    }  # fmt: skip
+    assert "gen_ai.usage.input_tokens" not in spans["invoke_workflow Flow"].attributes
+    assert "gen_ai.usage.input_tokens" not in spans["Node"].attributes
+
+
+def test_the_action_is_an_attribute():
+    assert spans_of(Ask())["invoke_workflow Ask"].attributes["pocketflow.action"] == "found"
+
+
+def recorder() -> tuple[Any, Any]:
+    """A tracer, and where its finished spans go."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider.get_tracer("test"), exporter
+
+
+def test_spans_of_others_stand_around_the_run_and_below_the_node_that_made_them():
+    tracer, exporter = recorder()
+
+    class Call(AsyncNode):
+        async def exec_async(self, prep_res):
+            with tracer.start_as_current_span("POST /chat"):
+                await asyncio.sleep(0)
+
+    async def request():
+        with tracer.start_as_current_span("GET /"), OpenTelemetry(tracer):
+            await AsyncFlow(Call()).run_async({})
+
+    asyncio.run(request())
+    assert parents({span.name: span for span in exporter.get_finished_spans()}) == {
+        "GET /": None, "invoke_workflow AsyncFlow": "GET /", "Call": "invoke_workflow AsyncFlow", "POST /chat": "Call",
+    }  # fmt: skip
+
+
+class Pause(BaseException):
+    """Such as a journal raises to wait for a person."""
+
+
+def test_what_is_no_exception_cancels_and_is_no_error():
+    tracer, exporter = recorder()
+
+    class Stop(Node):
+        def exec(self, prep_res):
+            raise Pause
+
+    with OpenTelemetry(tracer), pytest.raises(Pause):
+        Stop().run({})
+    [span] = exporter.get_finished_spans()
+    assert (span.status.status_code, span.attributes["pocketflow.cancelled"]) == (StatusCode.UNSET, True)
+
+
+class SkipNodes(Hook):
+    def on_start(self, step):
+        return Skip("kept") if step.kind == "node" else None
+
+
+def test_what_was_restored_says_so():
+    with SkipNodes():
+        attributes = spans_of(Flow(Node()))["Node"].attributes
+    assert (attributes["pocketflow.skipped"], attributes["pocketflow.action"]) == (True, "kept")
+
+
+def test_parallel_entries_have_spans_of_their_own():
+    class Batch(AsyncParallelBatchFlow):
+        async def prep_async(self, shared):
+            return [{"n": n} for n in range(3)]
+
+    names = sorted(spans_of(Batch(Node())))
+    assert names == ["Batch[0]", "Batch[1]", "Batch[2]", "Node", "invoke_workflow Batch"]
+
+
+def test_a_missing_opentelemetry_is_one_line_that_says_what_to_install():
+    program = "import sys; sys.modules['opentelemetry'] = None; import pocketflow.otel"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (
+        done.stderr.splitlines()[-1]
+        == "ImportError: pocketflow.otel needs OpenTelemetry: pip install 'pocketflow[otel]'"
+    )

@@ -256,6 +256,22 @@ def test_content_is_cut_at_two_thousand_characters(value: Any):
         assert all(len(text) <= 2000 for text in (span.content or {}).values())
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"topic": "bees", "n": 3}, "topic: bees\nn: 3"),
+        (("class", "one\ntwo"), "class\n\none\ntwo"),
+        (["a", "b"], "['a', 'b']"),
+        ({}, "{}"),
+        (7, "7"),
+    ],
+)
+def test_content_is_made_to_be_read(value: Any, shown: str):
+    with Trace(content=True) as trace:
+        named("Ask", prep=lambda _: value)().run({})
+    assert spans_by_path(trace)["Ask/exec"].content == {"input": shown}
+
+
 def test_chat_messages_are_paragraphs():
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
     with Trace(content=True) as trace:
