@@ -7,41 +7,46 @@ model, rules choose the words to search for and quote the sentences that fit, wi
 Expect two lines about what the agent does, then the answer.
 """
 
-import json
-import re
-
 from cookbook.llm import ask_for_data, call_llm, retry_after
-from cookbook.search import documentation, extract, keywords
+from cookbook.search import as_text, documentation, keywords, quote
 from cookbook.terminal import argument, run
 from pocketflow import Flow, Node
 
 MOST_SEARCHES = 3
+DECIDE = """
+You answer questions about Python from its documentation, which you can search.
+
+Question: {question}
+Searches so far: {searches}
+Found so far:
+{found}
+
+Is that enough to answer? Reply with JSON, either
+{{"action": "answer"}} or {{"action": "search", "query": "words to search for"}}
+"""
+ANSWER = """
+Answer the question in three sentences, from these pages alone, and name them.
+
+Question: {question}
+
+{found}
+"""
 
 
 class Decide(Node):
     def prep(self, shared):
-        found = "\n".join(f"[{page.name}] {page.text[:600]}" for page in shared["pages"])
-        return (
-            "Decide how to go on. You can search the documentation of Python.\n"
-            f"Question: {shared['question']}\nSearches so far: {json.dumps(shared['searches'])}\n"
-            'Answer in JSON: {"action": "search", "query": "..."} or {"action": "answer"}.\n'
-            f"Found so far:\n{found}"
-        )
+        return shared["question"], shared["searches"], shared["pages"]
 
-    def exec(self, prompt):
-        return ask_for_data(prompt, self.check, offline=decide_by_rule)
+    def exec(self, inputs):
+        question, searches, pages = inputs
+        prompt = DECIDE.format(question=question, searches=searches, found=as_text(pages))
+        return ask_for_data(prompt, check, offline=lambda: choose(question, searches, pages))
 
-    def check(self, decision):
-        if decision["action"] not in ("search", "answer"):
-            raise ValueError('"action" must be "search" or "answer"')
-        return decision["action"], decision["query"] if decision["action"] == "search" else ""
-
-    def post(self, shared, prompt, decision):
-        action, query = decision
-        if action == "answer" or len(shared["searches"]) == MOST_SEARCHES:
-            return "answer"
-        shared["searches"].append(query)
-        return "search"
+    def post(self, shared, inputs, decision):
+        if decision["action"] == "search" and len(shared["searches"]) < MOST_SEARCHES:
+            shared["searches"].append(decision["query"])
+            return "search"
+        return "answer"
 
 
 class Search(Node):
@@ -58,41 +63,35 @@ class Search(Node):
 
 class Answer(Node):
     def prep(self, shared):
-        found = "\n\n".join(f"[{page.name}]\n{page.text[:3000]}" for page in shared["pages"])
-        return (
-            "Answer in three sentences, from these pages alone, and name them.\n"
-            f"Question: {shared['question']}\n\nPages:\n\n{found}"
-        )
+        return shared["question"], shared["pages"]
 
-    def exec(self, prompt):
-        return call_llm(prompt, offline=answer_by_rule)
+    def exec(self, inputs):
+        question, pages = inputs
+        prompt = ANSWER.format(question=question, found=as_text(pages))
+        return call_llm(prompt, offline=lambda: quote(pages[:2], question) or "The documentation says nothing of it.")
 
-    def post(self, shared, prompt, answer):
+    def post(self, shared, inputs, answer):
         shared["answer"] = answer
 
 
-def decide_by_rule(prompt):
-    """Search for the question's words, then for those that no page holds, one search at the most each."""
-    words = keywords(re.search(r"Question: (.*)", prompt)[1])
-    searches = json.loads(re.search(r"Searches so far: (.*)", prompt)[1])
-    found = prompt.split("Found so far:\n")[1].lower()
-    missing = " ".join(word for word in words if word[:5] not in found)
-    query = missing if searches else " ".join(words)
-    done = not query or query in searches
-    return json.dumps({"action": "answer"} if done else {"action": "search", "query": query})
+def check(decision):
+    if decision["action"] == "search" and not decision["query"]:
+        raise ValueError('"query" must say what to search for')
+    if decision["action"] not in ("search", "answer"):
+        raise ValueError('"action" must be "search" or "answer"')
+    return decision
 
 
-def answer_by_rule(prompt):
-    """Quote the sentences that fit the question, of each page its best."""
-    question = re.search(r"Question: (.*)", prompt)[1]
-    pages = re.findall(r"^\[([\w.-]+)\]\n(.*?)(?=\n\n\[[\w.-]+\]\n|\Z)", prompt, re.DOTALL | re.MULTILINE)
-    quotes = [f"{name}: {' '.join(extract(text, question))}" for name, text in pages[:3]]
-    return "\n".join(quotes) or "The documentation says nothing about that."
+def choose(question, searches, pages):
+    """Search for the question's words, then for those that no page holds."""
+    found = as_text(pages).lower()
+    missing = " ".join(word for word in keywords(question) if word[:5] not in found)
+    return {"action": "search", "query": missing} if missing and missing not in searches else {"action": "answer"}
 
 
-decide = Decide(max_retries=3, wait=retry_after)
+decide, answer = Decide(max_retries=3, wait=retry_after), Answer(max_retries=3, wait=retry_after)
 decide - "search" >> Search() >> decide
-decide - "answer" >> Answer(max_retries=3, wait=retry_after)
+decide - "answer" >> answer
 flow = Flow(start=decide)
 
 

@@ -2,14 +2,16 @@
 
     python -m cookbook.chat
 
-Type a line and read the answer; an empty line, "bye" or Ctrl-D ends it. Without a model, rules
-answer from the documentation of Python, and "again" repeats what was said: the history is real.
+Type a line and read the answer; an empty line, "bye" or Ctrl-D ends it. Without a model the answers
+come from the documentation of Python, and "again" repeats what was asked: the history is real.
 """
 
 from cookbook.llm import call_llm, retry_after
-from cookbook.search import documentation, extract
+from cookbook.search import documentation, quote
 from cookbook.terminal import run
 from pocketflow import Flow, Node
+
+SYSTEM = {"role": "system", "content": "You help people who learn Python. Answer in two sentences."}
 
 
 class Listen(Node):
@@ -25,25 +27,23 @@ class Answer(Node):
         return list(shared["messages"])
 
     def exec(self, messages):
-        return call_llm(messages, offline=answer_by_rule)
+        return call_llm([SYSTEM, *messages], offline=lambda: look_up(messages))
 
     def post(self, shared, messages, answer):
         print(answer)
         shared["messages"].append({"role": "assistant", "content": answer})
 
 
-def answer_by_rule(messages):
-    """Look it up; "again" is what the user asked before."""
-    said = [message["content"] for message in messages if message["role"] == "user"]
-    questions = [line for line in said if line.lower() != "again"]
-    pages = documentation().search(questions[-1], 1) if questions else []
-    lines = [f"{page.name}: {extract(page.text, questions[-1], 1)[0]}" for page in pages]
-    return "\n".join(lines) or "I know nothing about that."
+def look_up(messages):
+    """What the documentation says; "again" is what the user asked before."""
+    questions = [message["content"] for message in messages if message["role"] == "user"]
+    question = next((line for line in reversed(questions) if line.lower() != "again"), "")
+    return quote(documentation().search(question, 1), question) or "I know nothing about that."
 
 
 listen, answer = Listen(), Answer(max_retries=3, wait=retry_after)
 listen >> answer >> listen
-listen - "bye" >> Node()
+listen - "bye" >> None
 flow = Flow(start=listen)
 
 

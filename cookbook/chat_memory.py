@@ -12,6 +12,18 @@ from cookbook.terminal import run
 from pocketflow import Flow, Node
 
 WINDOW = 2  # exchanges
+PROMPT = """
+You talk with someone, and remember what they told you.
+
+What they said long ago:
+{memories}
+
+The last lines:
+{recent}
+
+User: {line}
+You:
+"""
 
 
 class Listen(Node):
@@ -35,15 +47,16 @@ class Recall(Node):
 
 class Answer(Node):
     def prep(self, shared):
-        parts = ["Memories:", *shared["memories"], "Recent:", *shared["recent"], f"User: {shared['line']}"]
-        return "\n".join(parts)
+        return shared["memories"], shared["recent"], shared["line"]
 
-    def exec(self, prompt):
-        return call_llm(prompt, offline=answer_by_rule)
+    def exec(self, inputs):
+        memories, recent, line = inputs
+        prompt = PROMPT.format(memories="\n".join(memories), recent="\n".join(recent), line=line)
+        return call_llm(prompt, offline=lambda: remember([*memories, *recent], line))
 
-    def post(self, shared, prompt, answer):
+    def post(self, shared, inputs, answer):
         print(answer)
-        shared["recent"].append(f"User: {shared['line']} / You: {answer}")
+        shared["recent"].append(f"User: {shared['line']}\nYou: {answer}")
 
 
 class Archive(Node):
@@ -54,19 +67,17 @@ class Archive(Node):
         shared["recent"] = shared["recent"][-WINDOW:]
 
 
-def answer_by_rule(prompt):
+def remember(exchanges, line):
     """Tell what was said before with the same words, or take note."""
-    *before, line = prompt.splitlines()
-    wanted = set(keywords(line)) - {"user"}
-    said = [part.partition("User: ")[2].partition(" / ")[0] for part in before if "User: " in part]
-    matching = [part for part in said if wanted & set(keywords(part)) and not part.endswith("?")]
+    said = [text.splitlines()[0].removeprefix("User: ") for text in exchanges]
+    matching = [text for text in said if set(keywords(text)) & set(keywords(line)) and not text.endswith("?")]
     return f"You said: {matching[0]}" if matching and line.endswith("?") else "I take note."
 
 
 listen, recall, answer, archive = Listen(), Recall(), Answer(max_retries=3, wait=retry_after), Archive()
 listen - "talk" >> recall
 recall >> answer >> archive >> listen
-listen - "bye" >> Node()
+listen - "bye" >> None
 flow = Flow(start=listen)
 
 

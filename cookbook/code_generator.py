@@ -3,8 +3,7 @@
     python -m cookbook.code_generator [EXAMPLE ...]     such as  "f(3) == 9" "f(5) == 25"
 
 The examples are the tests. The code runs in a subprocess with a time limit, so an endless loop is an
-error like any other. Without a model, a rule tries formulas until one survives the examples that
-came back as complaints.
+error like any other. Without a model, a rule tries one formula after the other.
 """
 
 import re
@@ -17,17 +16,30 @@ from pocketflow import Flow, Node
 
 SECONDS = 5  # that the tests may take
 TRIES = 8
+PROMPT = """
+Write a Python function f(x) that makes these true:
+{examples}
+
+These did not:
+{failures}
+
+Reply with the code alone.
+"""
 FORMULAS = ["x", "x + 1", "2 * x", "x * x", "x ** 3", "-x", "abs(x)", "len(str(x))", "x[::-1]", "sorted(x)"]
 
 
 class Write(Node):
     def prep(self, shared):
-        return "\n".join(["Write a Python function f(x).", *shared["complaints"]])
+        return shared["examples"], shared["failures"]
 
-    def exec(self, prompt):
-        return re.sub(r"```\w*\n?", "", call_llm(prompt, offline=code_by_rule)).strip()
+    def exec(self, inputs):
+        examples, failures = inputs
+        told = "\n\n".join(f"{code}\n# {failure}" for code, failure in failures)
+        prompt = PROMPT.format(examples="\n".join(examples), failures=told or "(nothing was tried yet)")
+        answer = call_llm(prompt, offline=lambda: next_formula(failures))
+        return re.sub(r"```\w*\n?", "", answer).strip()
 
-    def post(self, shared, prompt, code):
+    def post(self, shared, inputs, code):
         shared["code"] = code
 
 
@@ -51,7 +63,7 @@ class Test(Node):
         print(f"{shared['tries']}. {shared['code'].splitlines()[-1].strip()}: {failure or 'passes'}")
         if failure is None:
             return "good"
-        shared["complaints"].append(f"This failed with {failure}:\n{shared['code']}")
+        shared["failures"].append((shared["code"], failure))
         return "repair" if shared["tries"] < TRIES else "give up"
 
 
@@ -65,11 +77,11 @@ class GiveUp(Node):
         print("No function that passes.")
 
 
-def code_by_rule(prompt):
+def next_formula(failures):
     """The first formula that has not failed yet."""
-    failed = set(re.findall(r"return (.*)", prompt))
-    formula = next((formula for formula in FORMULAS if formula not in failed), "x")
-    return f"def f(x):\n    return {formula}"
+    failed = {code for code, _ in failures}
+    codes = [f"def f(x):\n    return {formula}" for formula in FORMULAS]
+    return next((code for code in codes if code not in failed), codes[0])
 
 
 write, test = Write(max_retries=3, wait=retry_after), Test()
@@ -81,7 +93,7 @@ flow = Flow(start=write)
 
 
 def main():
-    flow.run({"examples": sys.argv[1:] or ["f(3) == 9", "f(5) == 25"], "complaints": [], "tries": 0})
+    flow.run({"examples": sys.argv[1:] or ["f(3) == 9", "f(5) == 25"], "failures": [], "tries": 0})
 
 
 if __name__ == "__main__":

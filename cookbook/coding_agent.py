@@ -38,6 +38,16 @@ class TestShop(unittest.TestCase):
         self.assertEqual(mean([1, 2]), 1.5)
 """,
 }
+PROMPT = """
+The tests of this project fail. Mend it by replacing one piece of text in one file.
+
+{code}
+
+What the tests say:
+{report}
+{refused}
+Reply with JSON: {{"file": "name", "old": "the text to replace", "new": "what to put there"}}
+"""
 SECONDS, ROUNDS = 30, 8
 
 
@@ -68,23 +78,25 @@ class RunTests(Node):
 
 class Patch(Node):
     def prep(self, shared):
-        files = sorted(path for path in Path(shared["folder"]).glob("*.py") if not path.name.startswith("test"))
-        code = "\n".join(f"# {path.name}\n{path.read_text()}" for path in files)
-        refused = f"\nRefused: {shared.pop('refused')}" if "refused" in shared else ""
-        return f'Answer {{"file": ..., "old": ..., "new": ...}} to mend this.\n{code}\n{shared["report"]}{refused}'
+        files = sorted(Path(shared["folder"]).glob("*.py"))
+        code = {file.name: file.read_text() for file in files if not file.name.startswith("test")}
+        return code, shared["report"], shared["refused"]
 
-    def exec(self, prompt):
-        return ask_for_data(prompt, check_patch, offline=patch_by_rule)
+    def exec(self, inputs):
+        code, report, refused = inputs
+        listing = "\n".join(f"# {name}\n{text}" for name, text in code.items())
+        prompt = PROMPT.format(code=listing, report=report, refused=refused)
+        return ask_for_data(prompt, check, offline=lambda: find_patch(code))
 
-    def post(self, shared, prompt, patch):
+    def post(self, shared, inputs, patch):
         file, old, new = patch
+        shared["refused"] = ""
         try:
             path = inside(shared["folder"], file)
-            text = path.read_text()
-            path.write_text(text.replace(old, new, 1))
+            path.write_text(path.read_text().replace(old, new, 1))
         except OSError as error:
-            shared["refused"] = str(error)
-        print(f"{file}: {old!r} -> {new!r}{' refused' if 'refused' in shared else ''}")
+            shared["refused"] = f"Your last patch was refused: {error}"
+        print(f"{file}: {old!r} -> {new!r}{' refused' if shared['refused'] else ''}")
 
 
 class GiveUp(Node):
@@ -92,20 +104,20 @@ class GiveUp(Node):
         print("The tests do not pass.")
 
 
-def check_patch(data):
-    return str(data["file"]), str(data["old"]), str(data["new"])
+def check(patch):
+    return str(patch["file"]), str(patch["old"]), str(patch["new"])
 
 
-def patch_by_rule(prompt):
+def find_patch(code):
     """A stray ` - 1` where a sum is one too small, `//` where a fraction was lost."""
-    file = re.findall(r"^# (\S+)$", prompt, re.MULTILINE)[0]
-    old, new = (" - 1", "") if " - 1\n" in prompt else ("//", "/")
-    return f'{{"file": "{file}", "old": "{old}", "new": "{new}"}}'
+    name, text = next(iter(code.items()))
+    old, new = (" - 1", "") if " - 1\n" in text else ("//", "/")
+    return {"file": name, "old": old, "new": new}
 
 
 tests, patch = RunTests(), Patch(max_retries=3, wait=retry_after)
 tests - "patch" >> patch >> tests
-tests - "done" >> Node()
+tests - "done" >> None
 tests - "give up" >> GiveUp()
 flow = Flow(start=tests)
 
@@ -116,7 +128,7 @@ def main():
             shutil.copytree(sys.argv[1], folder, dirs_exist_ok=True)
         for name, text in PROJECT.items() if len(sys.argv) == 1 else ():
             (Path(folder) / name).write_text(text)
-        flow.run({"folder": folder, "round": 0})
+        flow.run({"folder": folder, "round": 0, "refused": ""})
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """A debate: two sides in turn, each answering the other, then a judge.
 
-    python -m cookbook.debate thread process
+    python -m cookbook.debate threads processes
 
 One node class is both sides; the name of its own side is all they differ in. Without a model each
 side argues with sentences about its subject in the documentation of Python, none of them twice,
 and the judge counts who had more to say.
 """
 
-import json
 import re
 import sys
 
@@ -17,6 +16,21 @@ from cookbook.terminal import run
 from pocketflow import Flow, Node
 
 ROUNDS = 3
+SPEAK = """
+You argue for {side} in a debate.
+
+Said so far:
+{said}
+
+Give one new argument, in one sentence.
+"""
+JUDGE = """
+You are the judge of a debate.
+
+{said}
+
+Who won? Reply with JSON: {{"winner": "the side", "why": "in half a sentence"}}
+"""
 
 
 class Speak(Node):
@@ -25,58 +39,65 @@ class Speak(Node):
         self.side = side
 
     def prep(self, shared):
-        said = json.dumps(shared["said"])
-        return f"You argue for: {shared['sides'][self.side]}. Give one new argument.\nSaid so far: {said}"
+        return shared["sides"][self.side], shared["said"]
 
-    def exec(self, prompt):
-        return call_llm(prompt, offline=argue_by_rule)
+    def exec(self, inputs):
+        side, said = inputs
+        return call_llm(SPEAK.format(side=side, said=minutes(said)), offline=lambda: argue(side, said))
 
-    def post(self, shared, prompt, argument):
-        name = shared["sides"][self.side]
-        shared["said"].append([name, argument])
-        print(f"{name}: {argument}")
-        return "judge" if len(shared["said"]) == 2 * ROUNDS else "reply"
+    def post(self, shared, inputs, argument):
+        side, said = inputs
+        said.append((side, argument))
+        print(f"{side}: {argument}")
+        return "judge" if len(said) == 2 * ROUNDS else "reply"
 
 
 class Judge(Node):
     def prep(self, shared):
-        return f'Who won? Answer in JSON: {{"winner": text, "why": text}}.\nDebate: {json.dumps(shared["said"])}'
+        return shared["said"]
 
-    def exec(self, prompt):
-        return ask_for_data(prompt, lambda data: f"{data['winner']}, {data['why']}", offline=judge_by_rule)
+    def exec(self, said):
+        return ask_for_data(JUDGE.format(said=minutes(said)), check, offline=lambda: judge_by_words(said))
 
-    def post(self, shared, prompt, verdict):
+    def post(self, shared, said, verdict):
         print(f"The judge: {verdict}")
 
 
-def argue_by_rule(prompt):
-    side, said = re.search(r"for: (.*?)\. Give.*\nSaid so far: (.*)", prompt).groups()
-    used = [argument for _, argument in json.loads(said)]
-    for page in documentation().search(side, 10):
+def minutes(said):
+    return "\n".join(f"{side}: {argument}" for side, argument in said) or "nothing"
+
+
+def check(verdict):
+    return f"{verdict['winner']}, {verdict['why']}"
+
+
+def argue(side, said):
+    """The next sentence of the documentation that speaks of this side."""
+    used, word = {argument for _, argument in said}, side.lower()[:5]
+    for page in documentation().search(side, 20):
         for sentence in sentences(page.text):
-            if side.lower() in sentence.lower() and sentence not in used and len(sentence) < 200:
+            if word in sentence.lower() and sentence not in used and 30 < len(sentence) < 200:
                 return sentence
     return "(no more to say)"
 
 
-def judge_by_rule(prompt):
-    words = {}
-    for side, argument in json.loads(prompt.split("Debate: ")[1]):
-        words.setdefault(side, set()).update(re.findall(r"\w+", argument.lower()))
+def judge_by_words(said):
+    words = {side: set() for side, _ in said}
+    for side, argument in said:
+        words[side] |= set(re.findall(r"\w+", argument.lower()))
     winner = max(words, key=lambda side: len(words[side]))
-    return json.dumps({"winner": winner, "why": f"with {len(words[winner])} different words"})
+    return {"winner": winner, "why": f"with {len(words[winner])} different words"}
 
 
-first, second = (Speak(side, max_retries=3, wait=retry_after) for side in (0, 1))
-judge = Judge(max_retries=3, wait=retry_after)
+first, second = Speak(0, max_retries=3, wait=retry_after), Speak(1, max_retries=3, wait=retry_after)
 first - "reply" >> second
 second - "reply" >> first
-second - "judge" >> judge
+second - "judge" >> Judge(max_retries=3, wait=retry_after)
 flow = Flow(start=first)
 
 
 def main():
-    sides = sys.argv[1:3] if len(sys.argv) > 2 else ["thread", "process"]
+    sides = sys.argv[1:3] if len(sys.argv) > 2 else ["threads", "processes"]
     flow.run({"sides": sides, "said": []})
 
 

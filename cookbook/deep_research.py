@@ -7,31 +7,45 @@ reduce their findings to one report with sources. The search is real, as in `age
 """
 
 import asyncio
-import json
 import re
 
 from cookbook.llm import ask_for_data_async, call_llm_async, retry_after
-from cookbook.search import documentation, extract, keywords
+from cookbook.search import documentation, keywords, quote
 from cookbook.terminal import argument, run
 from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode
 
 MOST_QUESTIONS = 3
-DEPTH = 2
+DEPTH = 1  # how often a question is split
+SPLIT = """
+Split this question into at most {most} smaller ones that can be answered one by one.
+
+Question: {question}
+
+Reply with JSON: {{"questions": ["...", "..."]}}. An empty list means that it is small enough.
+"""
+REPORT = """
+Write a short report on the question, from these findings alone. Name the source of each.
+
+Question: {question}
+
+{findings}
+"""
 
 
 class Split(AsyncNode):
     async def prep_async(self, shared):
-        return (
-            f'Split this question into at most {MOST_QUESTIONS} smaller ones, as JSON: {{"questions": [text]}}.\n'
-            f"Question: {shared['question']}"
-        )
+        return shared["question"], shared["depth"]
 
-    async def exec_async(self, prompt):
-        return await ask_for_data_async(prompt, check, offline=split_by_rule)
+    async def exec_async(self, inputs):
+        question, depth = inputs
+        if depth == 0:
+            return []
+        prompt = SPLIT.format(question=question, most=MOST_QUESTIONS)
+        return await ask_for_data_async(prompt, check, offline=lambda: {"questions": parts(question)})
 
-    async def post_async(self, shared, prompt, questions):
-        shared["questions"] = [question for question in questions if question != shared["question"]]
-        return "look up" if shared["depth"] == 0 or not shared["questions"] else "research"
+    async def post_async(self, shared, inputs, questions):
+        shared["questions"] = questions
+        return "research" if questions else "look up"
 
 
 class Research(AsyncParallelBatchNode):
@@ -42,11 +56,11 @@ class Research(AsyncParallelBatchNode):
 
     async def exec_async(self, smaller):
         shared = dict(smaller)
-        await flow.run_async(shared)
+        await research_flow.run_async(shared)
         return shared["findings"]
 
     async def post_async(self, shared, smaller, findings):
-        shared["findings"] = {name: text for finding in findings for name, text in finding.items()}
+        shared["findings"] = "\n".join(findings)
 
 
 class LookUp(AsyncNode):
@@ -54,7 +68,7 @@ class LookUp(AsyncNode):
         return shared["question"]
 
     async def exec_async(self, question):
-        return {page.name: extract(page.text, question, 1)[0] for page in documentation().search(question, 2)}
+        return quote(documentation().search(question, 2), question)
 
     async def post_async(self, shared, question, findings):
         shared["findings"] = findings
@@ -62,15 +76,14 @@ class LookUp(AsyncNode):
 
 class Report(AsyncNode):
     async def prep_async(self, shared):
-        return (
-            "Write a report from these findings alone, and name the sources.\n"
-            f"Question: {shared['question']}\nFindings: {json.dumps(shared['findings'])}"
-        )
+        return shared["question"], shared["findings"]
 
-    async def exec_async(self, prompt):
-        return await call_llm_async(prompt, offline=report_by_rule)
+    async def exec_async(self, inputs):
+        question, findings = inputs
+        prompt = REPORT.format(question=question, findings=findings)
+        return await call_llm_async(prompt, offline=lambda: "\n".join([f"# {question}", *as_list(findings)]))
 
-    async def post_async(self, shared, prompt, report):
+    async def post_async(self, shared, inputs, report):
         print(report)
 
 
@@ -78,35 +91,29 @@ def check(data):
     return [str(question) for question in data["questions"]][:MOST_QUESTIONS]
 
 
-def split_by_rule(prompt):
-    """The question's parts between "and" or commas, else its word pairs."""
-    question = re.search(r"Question: (.*)", prompt)[1]
-    parts = re.split(r",| and ", question)
-    words = keywords(question)
-    pairs = [f"{words[0]} {word}" for word in words[1:]] if len(words) > 2 else []
-    return json.dumps({"questions": [part.strip() for part in parts] if len(parts) > 1 else pairs})
+def parts(question):
+    """What stands between "and" or commas, each with the first word if it has none of its own: "asyncio locks"."""
+    subject = keywords(question)[:1]
+    found = [part.strip() for part in re.split(r",| and ", question) if part.strip()]
+    return [part if " " in part else " ".join([*subject, part]) for part in found] if len(found) > 1 else []
 
 
-def report_by_rule(prompt):
-    """Every finding with its source, those first that share most words with the question."""
-    question, findings = re.search(r"Question: (.*)\nFindings: (.*)", prompt).groups()
-    lines = [f"- {text} [{name}]" for name, text in json.loads(findings).items()]
-    best = sorted(lines, key=lambda line: -sum(word[:5] in line.lower() for word in keywords(question)))
-    return "\n".join([f"# {question}", *best])
+def as_list(findings):
+    return [f"- {line}" for line in dict.fromkeys(findings.splitlines())]
 
 
 split, research, look_up = Split(max_retries=3, wait=retry_after), Research(max_concurrency=4), LookUp()
 split - "research" >> research
 split - "look up" >> look_up
-flow = AsyncFlow(start=split)
+research_flow = AsyncFlow(start=split)  # which Research runs again for each smaller question
 
-outermost = AsyncFlow(start=split)  # as `flow`, with a report at the end
+outermost = AsyncFlow(start=split)
 outermost >> Report(max_retries=3, wait=retry_after)
-whole = AsyncFlow(start=outermost)
+flow = AsyncFlow(start=outermost)
 
 
 def main():
-    asyncio.run(whole.run_async({"question": argument("asyncio queues and locks"), "depth": DEPTH}))
+    asyncio.run(flow.run_async({"question": argument("asyncio queues and locks"), "depth": DEPTH}))
 
 
 if __name__ == "__main__":

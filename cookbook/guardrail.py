@@ -1,6 +1,6 @@
 """Guardrails: check what goes to the model, and what comes back, each in a node of its own.
 
-    python -m cookbook.guardrail "How do I open a file? My mail is ada@example.org"
+    python -m cookbook.guardrail "How do I copy a folder? My mail is ada@example.org"
 
 What is off the subject, or asks for secrets, is refused before anything is paid for; addresses and
 numbers are masked on their way in; an answer that says what it should not is kept back.
@@ -9,7 +9,7 @@ numbers are masked on their way in; an answer that says what it should not is ke
 import re
 
 from cookbook.llm import call_llm, retry_after
-from cookbook.search import documentation, extract, keywords
+from cookbook.search import as_text, documentation, quote
 from cookbook.terminal import argument, run
 from pocketflow import Flow, Node
 
@@ -17,25 +17,38 @@ PRIVATE = {
     "<mail>": r"[\w.+-]+@[\w-]+\.[\w.-]*\w",
     "<number>": r"\b\d(?:[ -]?\d){7,}\b",
 }
+PROMPT = """
+Answer the question in two sentences, from these pages alone.
+
+Question: {question}
+
+{pages}
+"""
 FORBIDDEN = re.compile(r"(?i)ignore (all |the |your )*(previous|above|earlier)|system prompt|api key|password")
 
 
 class CheckQuestion(Node):
-    def post(self, shared, prep_res, exec_res):
-        shared["question"] = masked(shared["question"])
-        shared["reason"] = fault(shared["question"])
-        return "refuse" if shared["reason"] else "ask"
+    def prep(self, shared):
+        return masked(shared["question"])
+
+    def exec(self, question):
+        return fault(question)
+
+    def post(self, shared, question, reason):
+        shared["question"], shared["reason"] = question, reason
+        return "refuse" if reason else "ask"
 
 
 class Answer(Node):
     def prep(self, shared):
-        pages = "\n\n".join(f"{page.text[:3000]}" for page in documentation().search(shared["question"]))
-        return f"Answer from these pages.\nQuestion: {shared['question']}\nPages:\n{pages}"
+        return shared["question"]
 
-    def exec(self, prompt):
-        return call_llm(prompt, offline=answer_by_rule)
+    def exec(self, question):
+        pages = documentation().search(question, 2)
+        prompt = PROMPT.format(question=question, pages=as_text(pages))
+        return call_llm(prompt, offline=lambda: quote(pages, question))
 
-    def post(self, shared, prompt, answer):
+    def post(self, shared, question, answer):
         shared["answer"] = answer
 
 
@@ -71,11 +84,6 @@ def fault(question):
     return "" if documentation().search(question, 1) else "the question is not about Python"
 
 
-def answer_by_rule(prompt):
-    question, pages = re.search(r"Question: (.*)\nPages:\n(.*)", prompt, re.DOTALL).groups()
-    return " ".join(extract(pages, " ".join(keywords(question))))
-
-
 check, answer, check_answer, refuse = CheckQuestion(), Answer(max_retries=3, wait=retry_after), CheckAnswer(), Refuse()
 check - "ask" >> answer >> check_answer
 check - "refuse" >> refuse
@@ -85,7 +93,7 @@ flow = Flow(start=check)
 
 
 def main():
-    flow.run({"question": argument("How do I open a file? My mail is ada@example.org")})
+    flow.run({"question": argument("How do I copy a folder? My mail is ada@example.org")})
 
 
 if __name__ == "__main__":

@@ -1,43 +1,58 @@
-"""The whole idea in thirty lines: read a text, count its words line by line, report. No LLM.
+"""The whole idea in sixty lines: read from the store, call a model, write to the store, pick the next node.
 
-    python -m cookbook.hello [FILE]     (without a FILE: this very program)
+    python -m cookbook.hello "How do I shuffle a list?"
+
+Expect a sentence and where it is from: without a model, a page of Python's own documentation.
 """
 
-import sys
-from collections import Counter
-from pathlib import Path
+from cookbook.llm import call_llm, retry_after
+from cookbook.search import documentation, quote
+from cookbook.terminal import argument, run
+from pocketflow import Flow, Node
 
-from cookbook.terminal import run
-from pocketflow import BatchNode, Flow, Node
+PROMPT = """
+Answer in one sentence, for someone who learns Python.
+
+Question: {question}
+"""
 
 
-class CountWords(BatchNode):
+class Answer(Node):
     def prep(self, shared):
-        return Path(shared["file"]).read_text().splitlines()
+        return shared["question"]
 
-    def exec(self, line):
-        return Counter(word.lower() for word in line.split() if word.isalpha())
+    def exec(self, question):
+        prompt = PROMPT.format(question=question)
+        return call_llm(prompt, offline=lambda: look_up(question))
 
-    def post(self, shared, lines, counters):
-        shared["words"] = sum(counters, Counter())
-        return "report" if shared["words"] else "empty"
+    def post(self, shared, question, answer):
+        shared["answer"] = answer
+        return "known" if answer else "unknown"
 
 
-class Report(Node):
+class Tell(Node):
     def post(self, shared, prep_res, exec_res):
-        for word, times in shared["words"].most_common(3):
-            print(f"{times:4} {word}")
+        print(shared["answer"])
 
 
-class Empty(Node):
+class Apologize(Node):
     def post(self, shared, prep_res, exec_res):
-        print(f"{shared['file']} holds no words.")
+        print("I do not know.")
 
 
-count = CountWords()
-count - "report" >> Report()
-count - "empty" >> Empty()
-flow = Flow(start=count)
+def look_up(question):
+    return quote(documentation().search(question, 1), question)
+
+
+answer = Answer(max_retries=3, wait=retry_after)
+answer - "known" >> Tell()
+answer - "unknown" >> Apologize()
+flow = Flow(start=answer)
+
+
+def main():
+    flow.run({"question": argument("How do I shuffle a list?")})
+
 
 if __name__ == "__main__":
-    run(lambda: flow.run({"file": sys.argv[1] if len(sys.argv) > 1 else __file__}))
+    run(main)

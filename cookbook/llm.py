@@ -1,15 +1,18 @@
 """The one way from a recipe to a language model, and what stands in for it where there is none.
 
-    answer = call_llm(prompt, offline=rule)
-    answer = await call_llm_async(prompt, offline=rule)
-    async for piece in stream_llm(prompt, offline=rule): ...
+    answer = call_llm(prompt, offline=lambda: rule(data))
+    answer = await call_llm_async(prompt, offline=lambda: rule(data))
+    async for piece in stream_llm(prompt, offline=lambda: rule(data)): ...
+    data = ask_for_data(prompt, check, offline=lambda: rule(data))
+    message = call_with_tools(messages, tools, offline=lambda: rule(data))
 
 With OPENAI_API_KEY or OPENAI_BASE_URL set, the official `openai` package asks OPENAI_MODEL of
-any compatible server (OpenAI, Ollama, vLLM). Without, `offline(prompt)` does the work by rule,
-on the same prompt. A prompt is a text, or a list of messages {"role": ..., "content": ...}.
+any compatible server (OpenAI, Ollama, vLLM). Without, `offline()` does the work by rule, from the
+data that the prompt was made of. A prompt is a text, or a list of messages {"role": ..., "content": ...}.
 
 Trying again is a node's business: the client's own retries are off, and `wait=retry_after`
-makes a node wait as long as the server asks for.
+makes a node wait as long as the server asks for. What a call took, a "usage" event tells to whoever
+watches: a trace, OpenTelemetry, a stream.
 """
 
 from __future__ import annotations
@@ -21,14 +24,17 @@ import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-Prompt = str | list[dict[str, str]]
-Offline = Callable[[Any], str]
+from pocketflow.hooks import emit
+
+Prompt = str | list[dict[str, Any]]
+Offline = Callable[[], str]
 T = TypeVar("T")
 
 MODEL = "gpt-4o-mini"  # where OPENAI_MODEL does not say
 TIMEOUT = 60.0  # seconds that the server may be silent
+STREAM = {"stream": True, "stream_options": {"include_usage": True}}  # the tokens come in a chunk at the end
 
 
 class ModelError(Exception):
@@ -38,9 +44,9 @@ class ModelError(Exception):
 def call_llm(prompt: Prompt, *, offline: Offline, timeout: float = TIMEOUT) -> str:
     """The model's answer. `timeout` is how many seconds the server may be silent."""
     if not has_model():
-        return _by_rule(prompt, offline)
+        return _by_rule(offline)
     with _openai().OpenAI(**_settings(timeout)) as client:
-        return _text(client.chat.completions.create(**_request(prompt)))
+        return _answer(client.chat.completions.create(**_request(prompt)))
 
 
 async def call_llm_async(
@@ -51,9 +57,9 @@ async def call_llm_async(
 ) -> str:
     """`call_llm`, while the event loop is free for other work."""
     if not has_model():
-        return _by_rule(prompt, offline)
+        return _by_rule(offline)
     async with _openai().AsyncOpenAI(**_settings(timeout)) as client:
-        return _text(await client.chat.completions.create(**_request(prompt)))
+        return _answer(await client.chat.completions.create(**_request(prompt)))
 
 
 async def stream_llm(
@@ -64,15 +70,16 @@ async def stream_llm(
 ) -> AsyncIterator[str]:
     """The answer in pieces, as they come; an answer that breaks off is a `ModelError`."""
     if not has_model():
-        for word in re.findall(r"\s*\S+\s*", _by_rule(prompt, offline)):
+        for word in re.findall(r"\s*\S+\s*", _by_rule(offline)):
             yield word
         return
     finished = None
     async with (
         _openai().AsyncOpenAI(**_settings(timeout)) as client,
-        await client.chat.completions.create(**_request(prompt), stream=True) as chunks,
+        await client.chat.completions.create(**_request(prompt), **STREAM) as chunks,
     ):
         async for chunk in chunks:
+            _tell_usage(chunk)
             for choice in chunk.choices:  # none in a chunk that only counts tokens
                 finished = choice.finish_reason or finished
                 if choice.delta.content:
@@ -92,18 +99,41 @@ def retry_after(attempt: int, error: Exception) -> float | None:
     return float(told) if re.fullmatch(r"\d+(\.\d+)?", told) else 2.0**attempt
 
 
-def ask_for_data(prompt: str, check: Callable[[Any], T], *, offline: Offline) -> T:
+def ask_for_data(prompt: str, check: Callable[[Any], T], *, offline: Callable[[], Any]) -> T:
     """`check(data)` of the JSON or YAML in the model's answer, for the `exec` of a node with retries.
 
     `check` returns what is to be used, or raises ValueError, KeyError or TypeError saying what is
-    wrong. The node's next attempt then asks the same prompt with that complaint added.
+    wrong. The node's next attempt then asks the same prompt with that complaint added. `offline()`
+    gives the data itself.
     """
-    return _checked(prompt, call_llm(_with_complaint(prompt), offline=offline), check)
+    return _checked(prompt, call_llm(_with_complaint(prompt), offline=lambda: json.dumps(offline())), check)
 
 
-async def ask_for_data_async(prompt: str, check: Callable[[Any], T], *, offline: Offline) -> T:
+async def ask_for_data_async(prompt: str, check: Callable[[Any], T], *, offline: Callable[[], Any]) -> T:
     """`ask_for_data`, while the event loop is free for other work."""
-    return _checked(prompt, await call_llm_async(_with_complaint(prompt), offline=offline), check)
+    answer = await call_llm_async(_with_complaint(prompt), offline=lambda: json.dumps(offline()))
+    return _checked(prompt, answer, check)
+
+
+def call_with_tools(
+    messages: list[dict[str, Any]],
+    tools: list[dict[str, Any]],
+    *,
+    offline: Callable[[], dict[str, Any]],
+    timeout: float = TIMEOUT,
+) -> dict[str, Any]:
+    """The model's next message: {"role": "assistant", "content": ...}, with "tool_calls" where it wants some.
+
+    tools: as the protocol has them, {"type": "function", "function": {"name", "description", "parameters"}}.
+    The message is made to be appended to `messages`, followed by one {"role": "tool", "tool_call_id": ...,
+    "content": ...} for each of its calls. `offline()` gives such a message.
+    """
+    if not has_model():
+        return _by_rule(offline)
+    with _openai().OpenAI(**_settings(timeout)) as client:
+        completion = client.chat.completions.create(**_request(messages), tools=tools)
+    _answer(completion)  # raises where there is no message
+    return cast("dict[str, Any]", completion.choices[0].message.model_dump(exclude_none=True))
 
 
 def read_data(text: str) -> Any:
@@ -142,9 +172,9 @@ def _checked(prompt: str, text: str, check: Callable[[Any], T]) -> T:
     return data
 
 
-def _by_rule(prompt: Prompt, offline: Offline) -> str:
+def _by_rule(offline: Callable[[], T]) -> T:
     _say_once("offline: rules answer in place of a model; set OPENAI_API_KEY or OPENAI_BASE_URL for one")
-    return offline(prompt)
+    return offline()
 
 
 @functools.cache
@@ -171,12 +201,21 @@ def _request(prompt: Prompt) -> dict[str, Any]:
     return {"model": os.environ.get("OPENAI_MODEL") or MODEL, "messages": messages}
 
 
-def _text(completion: Any) -> str:
+def _answer(completion: Any) -> str:
+    _tell_usage(completion)
     try:
         content = completion.choices[0].message.content
     except (AttributeError, IndexError, TypeError):
         raise ModelError(f"no chat completion: {str(completion)[:200]}") from None
     return content or ""
+
+
+def _tell_usage(completion: Any) -> None:
+    """Tell traces what a call took, where the server says so."""
+    usage = getattr(completion, "usage", None)
+    if usage:
+        tokens = {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
+        emit({"type": "usage", "model": completion.model, **tokens})
 
 
 def _read_yaml(body: str, error: ValueError) -> Any:

@@ -3,7 +3,7 @@
     python -m cookbook.llm_cache [FILE]     (default: a cache in memory; run it twice with a FILE)
 
 A hook sees every exec before it starts. Where it knows the input it answers with a `Skip`, and the
-node never notices. So one cache serves all flows of a program, sync and async, and no node says
+exec is not called. So one cache serves all flows of a program, sync and async, and no node says
 a word of it.
 """
 
@@ -12,10 +12,16 @@ import sqlite3
 import sys
 
 from cookbook.llm import call_llm
-from cookbook.search import documentation, sentences
+from cookbook.search import documentation, quote
 from cookbook.terminal import run
-from pocketflow import BatchNode, Flow, Hook, Skip, hooked
+from pocketflow import BatchNode, Flow
+from pocketflow.hooks import Hook, Skip
 
+PROMPT = """
+Answer in one sentence, for someone who learns Python.
+
+Question: {question}
+"""
 QUESTIONS = ["How do I sort a list?", "How do I shuffle a list?", "How do I sort a list?"]
 
 
@@ -45,20 +51,19 @@ class Answer(BatchNode):
 
     def exec(self, question):
         print(f"paid for: {question}")
-        return call_llm(question, offline=answer_by_rule)
+        return call_llm(PROMPT.format(question=question), offline=lambda: look_up(question))
 
     def post(self, shared, questions, answers):
         shared["answers"] = answers
 
 
-def answer_by_rule(question):
-    [page] = documentation().search(question, 1)
-    return f"{page.name}: {sentences(page.text)[0]}"
+def look_up(question):
+    return quote(documentation().search(question, 1), question)
 
 
 def main():
     cache, shared = Cache(sys.argv[1] if len(sys.argv) > 1 else ":memory:"), {"questions": QUESTIONS}
-    with hooked(cache):
+    with cache:
         Flow(start=Answer()).run(shared)
     cache.db.close()
     for answer in shared["answers"]:

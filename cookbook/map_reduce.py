@@ -1,19 +1,28 @@
 """Map and reduce: every file on its own, then all results at once.
 
-    python -m cookbook.map_reduce [FILE ...]     (without a FILE: this project's README and LICENSE)
+    python -m cookbook.map_reduce [FILE ...]     (without a FILE: the guides of this project)
 
-Each file is summed up in one sentence by one call; one file that fails is told and costs nothing
-of the others. Without a model the sentence is the one that holds the file's most frequent words.
+Each file is summed up by one call; one file that fails is told and costs nothing of the others.
+Without a model the sentence is the one that holds the file's most frequent words.
 """
 
+import re
 import sys
 from collections import Counter
 from pathlib import Path
 
 from cookbook.llm import call_llm, retry_after
-from cookbook.search import extract, keywords
+from cookbook.search import extract, keywords, sentences
 from cookbook.terminal import run
 from pocketflow import BatchNode, Flow, Node
+
+PROMPT = """
+Sum up this text in one sentence.
+
+<text>
+{text}
+</text>
+"""
 
 
 class Summarize(BatchNode):
@@ -21,7 +30,8 @@ class Summarize(BatchNode):
         return shared["files"]
 
     def exec(self, file):
-        return call_llm(f"Sum up in one sentence:\n\n{Path(file).read_text()[:8000]}", offline=summarize_by_rule)
+        text = Path(file).read_text()[:8000]
+        return call_llm(PROMPT.format(text=text), offline=lambda: main_sentence(text))
 
     def exec_fallback(self, file, error):
         return f"({type(error).__name__})"
@@ -39,11 +49,11 @@ class Reduce(Node):
         print(f"{len(shared['summaries'])} files, above all about: {most}")
 
 
-def summarize_by_rule(prompt):
-    """The sentence with most of the words that come up most."""
-    text = prompt.split("\n\n", 1)[1]
-    frequent = Counter(word for line in text.splitlines() for word in keywords(line)).most_common(8)
-    return extract(text, " ".join(word for word, _ in frequent), 1)[0]
+def main_sentence(text):
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    frequent = Counter(word for line in prose.splitlines() for word in keywords(line)).most_common(8)
+    short = "\n\n".join(sentence for sentence in sentences(prose) if len(sentence) < 200)
+    return extract(short, " ".join(word for word, _ in frequent), 1)[0]
 
 
 def wait(attempt, error):
@@ -57,8 +67,7 @@ flow = Flow(start=summarize)
 
 
 def main():
-    project = Path(__file__).parent.parent
-    flow.run({"files": sys.argv[1:] or [str(project / "README.md"), str(project / "LICENSE")]})
+    flow.run({"files": sys.argv[1:] or sorted(str(file) for file in Path(__file__).parent.glob("*.md"))})
 
 
 if __name__ == "__main__":

@@ -1,62 +1,62 @@
-"""One node, many items at once: the same lookups one after the other and eight at a time.
+"""One node, many items at once: the same questions one after the other and eight at a time.
 
     python -m cookbook.parallel_batch [QUESTION ...]
 
-`AsyncParallelBatchNode` keeps the order of the items whatever order the answers come in. Each
-lookup pretends to take as long as a model would; the speed-up that is printed was measured.
+`AsyncParallelBatchNode` keeps the order of the items whatever order the answers come in. Each call
+pretends to take as long as a model would; the speed-up that is printed was measured.
 """
 
 import asyncio
 import sys
 import time
 
-from cookbook.llm import call_llm_async
-from cookbook.search import documentation, extract
+from cookbook.llm import call_llm_async, retry_after
+from cookbook.search import documentation
 from cookbook.terminal import run
 from pocketflow import AsyncBatchNode, AsyncFlow, AsyncParallelBatchNode
 
+PROMPT = "Which function or module of Python's library helps to {task}? Reply with its name alone."
 SECONDS = 0.1  # that a model would take
-QUESTIONS = ["sort a list", "read a CSV file", "copy a folder", "format a date", "parse JSON", "hash a password",
-             "send an e-mail", "match a pattern"]  # fmt: skip
+TASKS = ["sort a list", "shuffle a list", "copy a folder", "list a folder", "parse a date", "parse JSON",
+         "pick a random number", "run a command"]  # fmt: skip
 
 
-class Answer(AsyncBatchNode):
+class Name(AsyncBatchNode):
     async def prep_async(self, shared):
-        return shared["questions"]
+        return shared["tasks"]
 
-    async def exec_async(self, question):
+    async def exec_async(self, task):
         await asyncio.sleep(SECONDS)
-        return await call_llm_async(f"Which part of Python helps to {question}? Name it only.", offline=name_by_rule)
+        return await call_llm_async(PROMPT.format(task=task), offline=lambda: look_up(task))
 
-    async def post_async(self, shared, questions, answers):
-        shared["answers"] = dict(zip(questions, answers, strict=True))
+    async def post_async(self, shared, tasks, names):
+        shared["names"] = dict(zip(tasks, names, strict=True))
 
 
-class ParallelAnswer(AsyncParallelBatchNode):
+class NameAtOnce(AsyncParallelBatchNode):
     max_concurrency = 8
-    prep_async, exec_async, post_async = Answer.prep_async, Answer.exec_async, Answer.post_async
+    prep_async, exec_async, post_async = Name.prep_async, Name.exec_async, Name.post_async
 
 
-def name_by_rule(prompt):
-    question = extract(prompt, prompt, 1)[0].removesuffix("?").partition(" to ")[2]
-    return next((page.name for page in documentation().search(question, 1)), "nothing")
+def look_up(task):
+    return next((page.name for page in documentation().search(task, 1)), "nothing")
 
 
-def measured(node, questions):
-    shared, start = {"questions": questions}, time.perf_counter()
+def measured(node, tasks):
+    shared, start = {"tasks": tasks}, time.perf_counter()
     asyncio.run(AsyncFlow(start=node).run_async(shared))
-    return shared["answers"], time.perf_counter() - start
+    return shared["names"], time.perf_counter() - start
 
 
 def main():
-    questions = sys.argv[1:] or QUESTIONS
+    tasks = sys.argv[1:] or TASKS
     documentation()  # once, before anything is measured
-    answers, alone = measured(Answer(), questions)
-    same, together = measured(ParallelAnswer(), questions)
-    for question, answer in same.items():
-        print(f"{question}: {answer}")
+    _, alone = measured(Name(max_retries=3, wait=retry_after), tasks)
+    names, together = measured(NameAtOnce(max_retries=3, wait=retry_after), tasks)
+    for task, name in names.items():
+        print(f"{task}: {name}")
     speed_up = f"{alone / together:.1f} times as fast"
-    print(f"{len(answers)} answers in {alone:.2f} s, at once in {together:.2f} s: {speed_up}.")
+    print(f"{len(names)} answers in {alone:.2f} s, at once in {together:.2f} s: {speed_up}.")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 Reports on the packages that are installed in this Python, or on those that are named. It shows
 modules that are composed by name, a resource that is opened once and closed at the end, a wanted
-final value, and an override: a function given later replaces the one of the same name.
-`files` and `requirements` need nothing of each other, so they run at the same time.
+final value, and an override: a value that stands for the result of a function, which then does
+not run. `files` and `requirements` need nothing of each other, so they run at the same time.
 """
 
 import sqlite3
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from cookbook.terminal import run
-from pocketflow.dataflow import Dataflow, task
+from pocketflow.dataflow import Dataflow
 
 
 def open_db():
@@ -23,21 +23,18 @@ def open_db():
     db.close()
 
 
-def pipeline(*overrides):
-    return Dataflow(
-        "packages",
-        "report",
-        *overrides,
-        base_dir=Path(__file__).parent / "pipelines",
-        resources={"db": open_db},
-        final_vars=["report"],
-    )
+pipeline = Dataflow(
+    "packages",
+    "report",
+    base_dir=Path(__file__).parent / "pipelines",
+    resources={"db": open_db},
+    final_vars=["report"],
+)
 
 
 def main() -> None:
     named = sys.argv[1:]
-    flow = pipeline(task(lambda: named, name="names")) if named else pipeline()
-    print(flow.execute()["report"])
+    print(pipeline.execute(overrides={"names": named} if named else None)["report"])
 
 
 if __name__ == "__main__":

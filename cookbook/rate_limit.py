@@ -1,27 +1,28 @@
 """At most N calls a minute, however many nodes want one: a hook that waits before each exec.
 
-    python -m cookbook.rate_limit [N]     (default: 600 a minute; 20 calls, so about 2 seconds)
+    python -m cookbook.rate_limit [N]     (default: 1200 a minute; 20 calls, so about a second)
 
-The limit stands outside of the nodes, so one hook serves all flows of a program. An async node
-would block the loop if the hook slept, so its calls take their turn in `exec_async` instead:
-`await limit.turn()`. Both are here.
+The limit stands outside of the nodes, so one hook serves all flows of a program. Where the exec is
+awaited the hook returns an awaitable, and the event loop is free while it waits. To limit how many
+calls run at once, see `web_service`.
 """
 
 import asyncio
 import time
 
 from cookbook.terminal import number, run
-from pocketflow import AsyncParallelBatchNode, BatchNode, Hook, hooked
+from pocketflow import AsyncParallelBatchNode, BatchNode
+from pocketflow.hooks import Hook
 
 
 class RateLimit(Hook):
-    """Gives out turns that are `60 / per_minute` seconds apart. `clock` and `sleep` are seconds."""
+    """Gives out turns that are `60 / per_minute` seconds apart. `clock` gives seconds."""
 
-    def __init__(self, per_minute, clock=time.monotonic, sleep=time.sleep):
-        self.interval, self.clock, self.sleep = 60 / per_minute, clock, sleep
+    def __init__(self, per_minute, clock=time.monotonic):
+        self.interval, self.clock = 60 / per_minute, clock
         self.next_turn = clock()
 
-    def wait(self):
+    def take_turn(self):
         """Seconds until the turn that is taken now."""
         now = self.clock()
         turn = max(self.next_turn, now)
@@ -30,10 +31,7 @@ class RateLimit(Hook):
 
     def on_start(self, step):
         if step.kind == "exec":
-            self.sleep(self.wait())
-
-    async def turn(self):
-        await asyncio.sleep(self.wait())
+            return asyncio.sleep(self.take_turn()) if step.loop else time.sleep(self.take_turn())
 
 
 class Calls(BatchNode):
@@ -48,15 +46,10 @@ class Calls(BatchNode):
 
 
 class AsyncCalls(AsyncParallelBatchNode):
-    def __init__(self, limit):
-        super().__init__()
-        self.limit = limit
-
     async def prep_async(self, shared):
         return range(10)
 
     async def exec_async(self, item):
-        await self.limit.turn()
         return time.monotonic()
 
     async def post_async(self, shared, items, times):
@@ -64,11 +57,11 @@ class AsyncCalls(AsyncParallelBatchNode):
 
 
 def main():
-    per_minute = number(600)
-    shared, limit = {"times": []}, RateLimit(per_minute)
-    with hooked(limit):
+    per_minute = number(1200)
+    shared = {"times": []}
+    with RateLimit(per_minute):
         Calls().run(shared)
-    asyncio.run(AsyncCalls(limit).run_async(shared))
+        asyncio.run(AsyncCalls().run_async(shared))
     times = sorted(shared["times"])
     rate = (len(times) - 1) / (times[-1] - times[0]) * 60
     print(f"{len(times)} calls at {rate:.0f} a minute, of {per_minute} that are allowed.")

@@ -1,28 +1,26 @@
-"""Async nodes: while one waits for an answer, the event loop is free for everything else.
+"""Async nodes and sync nodes in one flow: the program of PocketFlow's tutorial, with an edge for what is unknown.
 
     python -m cookbook.recipe_finder [INGREDIENT]
 
-An async node fetches recipes from a (simulated, slow) service and picks the edge by what came
-back; sync nodes stand in the same flow.
+While the async node waits for the (simulated, slow) service, the event loop is free for everything
+else. Its `post_async` picks the edge by what came back, to a sync node.
 """
 
 import asyncio
-import sys
 
-from cookbook.terminal import run
+from cookbook.terminal import argument, run
 from pocketflow import AsyncFlow, AsyncNode, Node
 
-DELAY = 2  # seconds that the simulated service takes
 RECIPES = {"chicken": ["Pizza", "Pasta", "Salad"], "lentils": ["Dal", "Soup"]}
 
 
-class Fetch(AsyncNode):
+class FetchRecipes(AsyncNode):
     async def prep_async(self, shared):
         return shared["ingredient"]
 
     async def exec_async(self, ingredient):
-        print(f"🌐 Fetching recipes for '{ingredient}'... (simulating {DELAY} sec delay)")
-        await asyncio.sleep(DELAY)
+        print(f"🌐 Fetching recipes for '{ingredient}'... (simulating 2 sec delay)")
+        await asyncio.sleep(2)
         print(f"✅ Recipes for '{ingredient}' fetched!")
         return RECIPES.get(ingredient, [])
 
@@ -32,7 +30,7 @@ class Fetch(AsyncNode):
         return "suggest" if recipes else "nothing"
 
 
-class Suggest(Node):
+class SuggestRecipe(Node):
     def post(self, shared, prep_res, exec_res):
         print(f"💡 Suggestion: {shared['recipes'][0]}")
 
@@ -42,17 +40,17 @@ class Nothing(Node):
         print(f"Nothing is known about {shared['ingredient']}; try one of: {', '.join(RECIPES)}")
 
 
-fetch = Fetch(max_retries=2)
-fetch - "suggest" >> Suggest()
+fetch = FetchRecipes(max_retries=2)
+fetch - "suggest" >> SuggestRecipe()
 fetch - "nothing" >> Nothing()
 flow = AsyncFlow(start=fetch)
 
 
-async def main() -> None:
+def main():
     print("Starting async recipe flow...")
-    await flow.run_async({"ingredient": sys.argv[1] if len(sys.argv) > 1 else "chicken"})
+    asyncio.run(flow.run_async({"ingredient": argument("chicken")}))
     print("\nAsync recipe flow finished.")
 
 
 if __name__ == "__main__":
-    run(lambda: asyncio.run(main()))
+    run(main)

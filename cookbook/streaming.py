@@ -14,7 +14,9 @@ from cookbook.llm import stream_llm
 from cookbook.search import documentation, sentences
 from cookbook.terminal import argument, run
 from pocketflow import AsyncFlow, AsyncNode
+from pocketflow.stream import stream
 
+PROMPT = "Explain to someone who learns Python, in one paragraph: {question}"
 PAUSE = 0.02  # seconds between two words, where no model sets the pace
 
 
@@ -23,7 +25,7 @@ class Answer(AsyncNode):
         return shared["question"]
 
     async def exec_async(self, question):
-        async for piece in stream_llm(f"Explain: {question}", offline=explain_by_rule):
+        async for piece in stream_llm(PROMPT.format(question=question), offline=lambda: look_up(question)):
             yield piece
             await asyncio.sleep(PAUSE)
 
@@ -31,8 +33,8 @@ class Answer(AsyncNode):
         shared["answer"] = "".join(pieces)
 
 
-def explain_by_rule(prompt):
-    pages = documentation().search(prompt.removeprefix("Explain: "), 1)
+def look_up(question):
+    pages = documentation().search(question, 1)
     return "".join(f"{page.name}: {' '.join(sentences(page.text))}" for page in pages) or "I know nothing about that."
 
 
@@ -41,7 +43,7 @@ flow = AsyncFlow(start=Answer())
 
 async def show(shared, stopped):
     """Print what comes until it ends, or until `stopped` is set."""
-    async with contextlib.aclosing(flow.stream(shared)) as events:
+    async with contextlib.aclosing(stream(flow, shared)) as events:
         async for event in events:
             if event["type"] == "chunk":
                 print(event["chunk"], end="", flush=True)
@@ -54,7 +56,7 @@ async def answer():
     stopped = asyncio.Event()
     if sys.stdin.isatty():
         asyncio.get_running_loop().add_reader(sys.stdin, stopped.set)
-    await show({"question": argument("What is a generator?")}, stopped)
+    await show({"question": argument("What does yield do?")}, stopped)
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, left
 

@@ -1,58 +1,73 @@
-"""Structured output: data out of text, checked, and asked for again with what was wrong.
+"""Structured output: a pydantic model says what is wanted, and a retry tells what was wrong.
 
+    pip install pydantic
     python -m cookbook.structured_output [FILE]     (without a FILE: a short letter)
 
-`ask_for_data` reads the JSON (or YAML) of the answer and hands it to `check`; what `check`
-raises fails the attempt, and the node's next attempt tells it to the model.
+The schema of `Person` goes into the prompt, and `Person.model_validate` reads the answer. What it
+raises fails the attempt, and the node's next attempt shows it to the model. Without a model, a rule
+forgets to normalize the skills on its first attempt, as models do, so that you see the repair.
 """
 
 import json
 import re
 import sys
 from pathlib import Path
+from typing import Literal
 
 from cookbook.llm import ask_for_data, retry_after
 from cookbook.terminal import run
 from pocketflow import Flow, Node
+
+try:
+    from pydantic import BaseModel, Field
+except ImportError:
+    sys.exit(print("needs pydantic: pip install pydantic", file=sys.stderr) or 2)
 
 LETTER = """Ada Lovelace
 ada@example.org
 
 I have worked with engines since 1833, and I know Python, SQL and French.
 """
-SKILLS = ("Python", "SQL", "Rust", "French", "German")
+PROMPT = """
+Read the letter of someone who applies for a job.
+
+<letter>
+{letter}
+</letter>
+
+Answer with one JSON object that fits this schema:
+{schema}
+"""
+
+
+class Person(BaseModel):
+    name: str = Field(min_length=1)
+    email: str = Field(pattern=r"^[^@\s]+@[^@\s]+$")
+    skills: list[Literal["python", "sql", "rust", "french", "german"]]
 
 
 class Extract(Node):
     def prep(self, shared):
-        return (
-            'Give as JSON {"name": text, "email": text, "skills": [text]} what this letter says.\n'
-            f"Skills are any of: {', '.join(SKILLS)}.\nLetter:\n{shared['letter']}"
-        )
+        return shared["letter"]
 
-    def exec(self, prompt):
-        return ask_for_data(prompt, check, offline=extract_by_rule)
+    def exec(self, letter):
+        prompt = PROMPT.format(letter=letter, schema=json.dumps(Person.model_json_schema()))
+        return ask_for_data(prompt, Person.model_validate, offline=lambda: read(letter, tidy=self.cur_retry > 0))
 
-    def post(self, shared, prompt, person):
+    def post(self, shared, letter, person):
         shared["person"] = person
+        print(f"accepted at attempt {self.cur_retry + 1}")
 
 
-def check(person):
-    if "@" not in person["email"]:
-        raise ValueError(f"no e-mail address: {person['email']!r}")
-    unknown = set(person["skills"]) - set(SKILLS)
-    if unknown:
-        raise ValueError(f"unknown skills: {sorted(unknown)}")
-    return {"name": person["name"], "email": person["email"], "skills": person["skills"]}
-
-
-def extract_by_rule(prompt):
+def read(letter, tidy):
     """The first line is the name; the rest is found by its form."""
-    letter = prompt.split("Letter:\n")[1]
-    email = re.search(r"[\w.+-]+@[\w-]+\.[\w.-]*\w", letter)
-    skills = [skill for skill in SKILLS if re.search(rf"\b{skill}\b", letter)]
-    name = (letter.strip().splitlines() or [""])[0]
-    return json.dumps({"name": name, "email": email[0] if email else "", "skills": skills})
+    email = re.search(r"\S+@\S+\w", letter)
+    skills = re.findall(r"\b(?:Python|SQL|Rust|French|German)\b", letter)
+    return {
+        "name": (letter.strip().splitlines() or [""])[0],
+        "email": email[0] if email else "",
+        "skills": [skill.lower() for skill in skills] if tidy else skills,
+    }
 
 
 flow = Flow(start=Extract(max_retries=3, wait=retry_after))
@@ -64,7 +79,7 @@ def main():
         flow.run(shared)
     except ValueError as error:
         raise SystemExit(f"gave up after three attempts: {error}") from None
-    print(json.dumps(shared["person"], indent=2))
+    print(shared["person"].model_dump_json(indent=2))
 
 
 if __name__ == "__main__":

@@ -1,53 +1,74 @@
 """A supervisor: an agent's answer is checked by another node, and sent back with the reason.
 
-    python -m cookbook.supervisor "How do I compress and encrypt a file?"
+    python -m cookbook.supervisor "How do I sort and shuffle a list?"
 
-The worker is a flow of its own, here a search that reads one page further each time; the
-supervisor accepts an answer that speaks of every word of the question, or the third one.
+The worker is a flow of its own. The supervisor accepts an answer that speaks of every word of the
+question, or the third one.
 """
 
-import re
-
 from cookbook.llm import ask_for_data, call_llm, retry_after
-from cookbook.search import documentation, extract, keywords
+from cookbook.search import as_text, documentation, keywords, quote
 from cookbook.terminal import argument, run
 from pocketflow import Flow, Node
 
 MOST_TRIES = 3
+ANSWER = """
+Answer the question from these pages. {advice}
+
+Question: {question}
+
+{pages}
+"""
+SUPERVISE = """
+You check the work of an assistant.
+
+Question: {question}
+Its answer: {answer}
+
+Does it answer all of the question? Reply with JSON:
+{{"accept": true or false, "advice": "what it lacks"}}
+"""
 
 
 class Search(Node):
-    def post(self, shared, prep_res, exec_res):
-        shared["tries"] += 1
-        shared["pages"] = documentation().search(shared["question"] + " " + shared["reason"], shared["tries"])
+    def prep(self, shared):
+        return shared["question"], shared["advice"], shared["tries"]
+
+    def exec(self, inputs):
+        question, advice, tries = inputs
+        return documentation().search(f"{question} {advice}", tries + 1)
+
+    def post(self, shared, inputs, pages):
+        shared["pages"] = pages
 
 
 class Answer(Node):
     def prep(self, shared):
-        pages = "\n\n".join(page.text[:3000] for page in shared["pages"])
-        return f"Answer from the pages. {shared['reason']}\nQuestion: {shared['question']}\nPages:\n{pages}"
+        return shared["question"], shared["advice"], shared["pages"]
 
-    def exec(self, prompt):
-        return call_llm(prompt, offline=answer_by_rule)
+    def exec(self, inputs):
+        question, advice, pages = inputs
+        prompt = ANSWER.format(question=question, advice=advice, pages=as_text(pages))
+        return call_llm(prompt, offline=lambda: quote(pages, question) or "Nothing was found.")
 
-    def post(self, shared, prompt, answer):
+    def post(self, shared, inputs, answer):
         shared["answer"] = answer
+        shared["tries"] += 1
 
 
 class Supervise(Node):
     def prep(self, shared):
-        return (
-            'Is this a full answer? Answer in JSON: {"accept": bool, "reason": text}.\n'
-            f"Question: {shared['question']}\nAnswer: {shared['answer']}"
-        )
+        return shared["question"], shared["answer"]
 
-    def exec(self, prompt):
-        return ask_for_data(prompt, lambda data: (data["accept"], data["reason"]), offline=supervise_by_rule)
+    def exec(self, inputs):
+        question, answer = inputs
+        prompt = SUPERVISE.format(question=question, answer=answer)
+        return ask_for_data(prompt, check, offline=lambda: compare(question, answer))
 
-    def post(self, shared, prompt, verdict):
-        accept, shared["reason"] = verdict
-        print(f"try {shared['tries']}: {'accepted' if accept else shared['reason']}")
-        return "accept" if accept or shared["tries"] == MOST_TRIES else "again"
+    def post(self, shared, inputs, verdict):
+        accepted, shared["advice"] = verdict
+        print(f"try {shared['tries']}: {'accepted' if accepted else shared['advice']}")
+        return "accept" if accepted or shared["tries"] == MOST_TRIES else "again"
 
 
 class Publish(Node):
@@ -55,21 +76,19 @@ class Publish(Node):
         print(f"\n{shared['answer']}")
 
 
-def answer_by_rule(prompt):
-    question, pages = re.search(r"Question: (.*)\nPages:\n(.*)", prompt, re.DOTALL).groups()
-    return " ".join(extract(pages, question, 3)) or "Nothing was found."
+def check(verdict):
+    return bool(verdict["accept"]), str(verdict["advice"])
 
 
-def supervise_by_rule(prompt):
+def compare(question, answer):
     """Every word of the question has to come up in the answer."""
-    question, answer = re.search(r"Question: (.*)\nAnswer: (.*)", prompt, re.DOTALL).groups()
     missing = [word for word in keywords(question) if word[:5] not in answer.lower()]
-    return f'{{"accept": {str(not missing).lower()}, "reason": "It lacks: {", ".join(missing)}"}}'
+    return {"accept": not missing, "advice": f"It lacks: {', '.join(missing)}."}
 
 
-search, supervise = Search(), Supervise(max_retries=3, wait=retry_after)
+search = Search()
 search >> Answer(max_retries=3, wait=retry_after)
-worker = Flow(start=search)
+worker, supervise = Flow(start=search), Supervise(max_retries=3, wait=retry_after)
 worker >> supervise
 supervise - "again" >> worker
 supervise - "accept" >> Publish()
@@ -77,7 +96,7 @@ flow = Flow(start=worker)
 
 
 def main():
-    flow.run({"question": argument("How do I compress and encrypt a file?"), "tries": 0, "reason": ""})
+    flow.run({"question": argument("How do I sort and shuffle a list?"), "tries": 0, "advice": ""})
 
 
 if __name__ == "__main__":

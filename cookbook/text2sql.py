@@ -17,17 +17,30 @@ from cookbook.llm import call_llm, retry_after
 from cookbook.terminal import argument, run
 from pocketflow import Flow, Node
 
+MOST_TRIES = 3
 SCHEMA = "CREATE TABLE package (name TEXT, version TEXT, files INTEGER, requirements INTEGER)"
+PROMPT = """
+Write one SQLite query that answers the question.
+
+{schema}
+
+Question: {question}
+{complaint}
+Reply with the query alone.
+"""
 
 
 class Write(Node):
     def prep(self, shared):
-        return f"Write one SQLite query. {SCHEMA}\nQuestion: {shared['question']}{shared.get('complaint', '')}"
+        return shared["question"], shared["complaint"]
 
-    def exec(self, prompt):
-        return re.sub(r"```\w*", "", call_llm(prompt, offline=sql_by_rule)).strip()
+    def exec(self, inputs):
+        question, complaint = inputs
+        prompt = PROMPT.format(schema=SCHEMA, question=question, complaint=complaint)
+        answer = call_llm(prompt, offline=lambda: guess(question, complaint))
+        return re.sub(r"```\w*", "", answer).strip()
 
-    def post(self, shared, prompt, sql):
+    def post(self, shared, inputs, sql):
         shared["sql"] = sql
         print(sql)
 
@@ -50,11 +63,11 @@ class Execute(Node):
         raise error
 
     def post(self, shared, inputs, rows):
-        shared["tries"] = shared.get("tries", 0) + 1
+        shared["tries"] += 1
         if isinstance(rows, sqlite3.Error):
             print(f"   error: {rows}")
-            shared["complaint"] = f"\nThis failed with {rows}:\n{shared['sql']}"
-            return "repair" if shared["tries"] < 3 else "give up"
+            shared["complaint"] = f"It must not fail with {rows}, as this did:\n{shared['sql']}"
+            return "repair" if shared["tries"] < MOST_TRIES else "give up"
         shared["rows"] = rows
         return "show"
 
@@ -70,12 +83,11 @@ class GiveUp(Node):
         print("No query that works.")
 
 
-def sql_by_rule(prompt):
+def guess(question, complaint):
     """Order by the column that the question is about; the first try asks for one that is not there."""
-    question = prompt.partition("Question: ")[2].lower()
-    column = "requirements" if re.search(r"need|requir|depend", question) else "files"
-    limit = next(iter(re.findall(r"\d+", question.partition("\n")[0])), "3")
-    if "no such column" not in prompt:
+    column = "requirements" if re.search(r"need|requir|depend", question.lower()) else "files"
+    limit = next(iter(re.findall(r"\d+", question)), "3")
+    if "no such column" not in complaint:
         column = {"files": "size", "requirements": "dependencies"}[column]
     return f"SELECT name, {column} FROM package ORDER BY {column} DESC, name LIMIT {limit}"
 
@@ -101,7 +113,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "packages.db"
         fill(file)
-        flow.run({"question": argument("Which 3 packages have the most files?"), "database": str(file)})
+        question = argument("Which 3 packages have the most files?")
+        flow.run({"question": question, "complaint": "", "tries": 0, "database": str(file)})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""What ran when: a parallel run with a retry and a fallback, as metrics and as a page to look at.
+"""What ran when, and what it cost: a parallel run with a retry and a fallback, as text and as a page to look at.
 
     python -m cookbook.tracing [FILE]     (default: run.html, in the folder you are in)
 
 Pages of Python's own documentation are summed up, four at once; each call pretends to take as
-long as a model would. Open FILE in a browser: zoom with the wheel, move with a drag, point at a
-bar. One page is busy on the first try, another always, which is where the fallback comes in.
+long as a model would, and tells the tokens that it would have taken. Open FILE in a browser: click
+on a bar for what was asked and answered; + and - zoom, a drag moves. One page is busy on the first
+try, another always, which is where the fallback comes in.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from pydoc_data.topics import topics
 
 from cookbook.terminal import run
 from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode, Node
+from pocketflow.hooks import emit
 from pocketflow.trace import Trace
 
 PAGES = ["assert", "break", "class", "del", "for", "global", "if", "import", "lambda", "pass", "try", "while"]
@@ -22,6 +24,7 @@ PAGES = ["assert", "break", "class", "del", "for", "global", "if", "import", "la
 
 async def pretend_model(text):
     await asyncio.sleep(0.05 + min(len(text), 8000) / 40_000)
+    emit({"type": "usage", "model": "pretended", "input_tokens": len(text) // 4, "output_tokens": 20})
 
 
 class Collect(Node):
@@ -90,10 +93,11 @@ def main():
     file = sys.argv[1] if len(sys.argv) > 1 else "run.html"
     if not file.endswith((".html", ".json")):
         raise SystemExit(print(f"{file}: write a name that ends in .html or .json", file=sys.stderr) or 2)
-    with Trace() as trace:
+    with Trace(content=True) as trace:
         asyncio.run(flow.run_async({}))
-    for name, row in trace.metrics().items():
-        print(f"{name:<18}{row['count']} visits, {row['retries']} retries, {row['total']:.2f} s")
+    print(trace)
+    tokens = sum(row["input_tokens"] + row["output_tokens"] for row in trace.metrics().values())
+    print(f"{tokens:,} tokens")
     trace.save(file)
     print(f"Open {file} in a browser.")
 

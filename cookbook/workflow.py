@@ -1,58 +1,63 @@
 """A workflow: three nodes in a row, each reading what the one before it wrote.
 
-    python -m cookbook.workflow generators
+    python -m cookbook.workflow "random numbers"
 
 Outlines an article about a subject of Python, writes its sections, and sets them as Markdown.
 Without a model the article is made of sentences of the documentation, each with its source.
 """
 
-import re
-
 from cookbook.llm import call_llm, retry_after
-from cookbook.search import documentation, extract
+from cookbook.search import documentation, quote
 from cookbook.terminal import argument, run
 from pocketflow import BatchNode, Flow, Node
+
+OUTLINE = """
+Plan a short article for programmers about {subject} in Python.
+List its three headings, one a line, and nothing else.
+"""
+SECTION = """
+You write one section of an article for programmers about {subject} in Python.
+
+Write two sentences below the heading "{heading}".
+"""
 
 
 class Outline(Node):
     def prep(self, shared):
-        return f"List three headings of an article, one a line.\nSubject: {shared['subject']}"
+        return shared["subject"]
 
-    def exec(self, prompt):
-        return call_llm(prompt, offline=outline_by_rule)
+    def exec(self, subject):
+        prompt = OUTLINE.format(subject=subject)
+        text = call_llm(prompt, offline=lambda: "\n".join(page.name for page in documentation().search(subject, 3)))
+        return [line.strip("-* 0123456789.") for line in text.splitlines() if line.strip()]
 
-    def post(self, shared, prompt, outline):
-        shared["headings"] = [line.strip("-* 0123456789.") for line in outline.splitlines() if line.strip()]
+    def post(self, shared, subject, headings):
+        shared["headings"] = headings
 
 
 class Write(BatchNode):
     def prep(self, shared):
-        return [f"Write two sentences.\nSubject: {shared['subject']}\nHeading: {h}" for h in shared["headings"]]
+        return [(shared["subject"], heading) for heading in shared["headings"]]
 
-    def exec(self, prompt):
-        return call_llm(prompt, offline=write_by_rule)
+    def exec(self, item):
+        subject, heading = item
+        prompt = SECTION.format(subject=subject, heading=heading)
+        return call_llm(prompt, offline=lambda: look_up(subject, heading))
 
-    def post(self, shared, prompts, sections):
+    def post(self, shared, items, sections):
         shared["sections"] = sections
 
 
 class Style(Node):
     def post(self, shared, prep_res, exec_res):
-        parts = [f"## {h}\n\n{text}" for h, text in zip(shared["headings"], shared["sections"], strict=True)]
+        parts = [f"## {head}\n\n{text}" for head, text in zip(shared["headings"], shared["sections"], strict=True)]
         shared["article"] = "\n\n".join([f"# {shared['subject'].capitalize()}", *parts])
 
 
-def outline_by_rule(prompt):
-    """The three pages that fit the subject best are its headings."""
-    subject = re.search(r"Subject: (.*)", prompt)[1]
-    return "\n".join(page.name for page in documentation().search(subject, 3))
-
-
-def write_by_rule(prompt):
+def look_up(subject, heading):
     """What the page of that name says about the subject."""
-    subject, heading = re.search(r"Subject: (.*)\nHeading: (.*)", prompt).groups()
     pages = [page for page in documentation().search(f"{subject} {heading}", 20) if page.name == heading]
-    return " ".join(sentence for page in pages for sentence in extract(page.text, subject))
+    return quote(pages, subject)
 
 
 outline = Outline(max_retries=3, wait=retry_after)
@@ -61,7 +66,7 @@ flow = Flow(start=outline)
 
 
 def main():
-    shared = {"subject": argument("generators")}
+    shared = {"subject": argument("random numbers")}
     flow.run(shared)
     print(shared["article"])
 

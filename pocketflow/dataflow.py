@@ -13,6 +13,20 @@ inputs are there: no levels, no barriers. Values travel through the store: a tas
 parameters by name from `params`, then `shared`, and writes its result to `shared`, so hooks see
 what a node of any other flow would show them. While a dataflow runs as a node, its intermediate
 results stand in `shared` too; when it is done, only its final values do.
+
+A limit is of one run. What all requests of a server share is said in plain Python: a semaphore
+inside of async functions, and one executor for the sync ones of all dataflows:
+
+    >>> llm_slots, threads = asyncio.Semaphore(4), ThreadPoolExecutor(4)
+    >>> async def answer(question):
+    ...     async with llm_slots:
+    ...         return f"{question} Because."
+    >>> def length(answer):
+    ...     return len(answer)
+    >>> served = Dataflow(answer, length, executor=threads)
+    >>> served.execute({"question": "Why?"})["length"]
+    13
+    >>> threads.shutdown()
 """
 
 from __future__ import annotations
@@ -20,28 +34,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import difflib
 import functools
 import graphlib
-import importlib
-import importlib.util
 import inspect
-import sys
+import math
 import time
+import types
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Set
-from concurrent.futures import Executor
-from contextvars import ContextVar
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple, Self
 
-from pocketflow import AsyncNode, AsyncParallelBatchNode, AsyncParallelFlow
-from pocketflow.executors import MakesExecutor, opened, run_on
+from pocketflow import AsyncFlow, AsyncNode, BaseNode, Flow, name_of, watcher
+from pocketflow.executors import ExecutorBatchNode, ExecutorNode, MakesExecutor, Pool, ended
+from pocketflow.modules import closest, functions_of, module_named, read_again
 
 __all__ = ["Dataflow", "MissingInput", "Result", "Task", "task"]
 
 MISSING: Any = object()
+REQUIRED: Any = inspect.Parameter.empty
+THREADS = 32  # of a run that has no limit: they are made as they are needed
 
 
 class MissingInput(LookupError):
@@ -51,22 +65,42 @@ class MissingInput(LookupError):
 # Tasks
 
 
-class Task(AsyncNode):
-    """An async node made of a function; `task` makes one, and calling it calls the function.
+class Input(NamedTuple):
+    """What a task reads: the annotation, `Any` where there is none, and the default of its parameter."""
+
+    annotation: Any = Any
+    default: Any = REQUIRED
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is REQUIRED
+
+
+class Task(ExecutorNode):
+    """A node made of a function or of a flow; `task` makes one, and calling it calls the function.
 
     name: under which the result is stored; None: the name of the function.
     returns: names to store instead. Of one name, the value of that key if the result is a dict
         that has it, else the whole result; of several, a dict is read by key, a sequence by position.
     mapping: parameter -> other key or dotted path from which it is read.
-    each: parameter -> key of an iterable: the function runs once for every element, at once,
-        and the result is the list of its results in their order.
+    each: parameter -> key of an iterable: the function runs once for every element, at once, and
+        what is stored is a list, in their order.
     action: a function of the result that gives the action.
     executor: where a sync function runs, as for an `ExecutorNode`; None means a thread.
+
+    A flow runs on a store of its own, which begins with the arguments. Its result are the values
+    of `returns` there, else the final values of a dataflow, else the whole store. The parameters
+    are the inputs of a dataflow; those of another flow are the ones that `mapping` and `each` name.
+
+    parameters: name -> `Input`. needs: parameter -> the key of the store that it is read from.
+    outputs: the names that are stored. flow: the flow that it is made of; None for a function.
     """
+
+    name: str
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., Any] | BaseNode,
         *,
         name: str | None = None,
         returns: Iterable[str] | None = None,
@@ -76,24 +110,32 @@ class Task(AsyncNode):
         stream_end_type: str = "done",
         max_retries: int = 1,
         wait: Any = 0,
-        executor: MakesExecutor = None,
+        executor: MakesExecutor | Pool = None,
     ) -> None:
-        super().__init__(max_retries, wait)
-        self.function, self.name, self.__doc__ = function, name or function.__name__, function.__doc__
+        super().__init__(max_retries, wait, executor=executor)
+        self.action, self.stream_end_type = action, stream_end_type
         self.returns = [] if returns is None else [returns] if isinstance(returns, str) else list(returns)
-        self.keys = {**dict(mapping or {}), **dict(each or {})}
-        self.each, self.action, self.executor = dict(each or {}), action, executor
-        self.stream_end_type = stream_end_type
-        self.parameters = _parameters(self.name, function)
-        self.sources = {parameter: self.keys.get(parameter, parameter).split(".")[0] for parameter in self.parameters}
-        self.on_loop = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        self.each = dict(each or {})
+        self.keys = {**dict(mapping or {}), **self.each}
+        self.flow = function if isinstance(function, BaseNode) else None
+        if self.flow is None:
+            self.function: Callable[..., Any] = function  # type: ignore[assignment]  # it is no node
+            self.__doc__ = function.__doc__
+            self.name = name or str(getattr(function, "__name__", type(function).__name__))
+            self.parameters = _parameters(self.name, self.function)
+        else:
+            self.function, self.name = _running(self.flow, self.returns), name or name_of(self.flow)
+            self.parameters = {**dict.fromkeys(self.keys, Input()), **getattr(self.flow, "inputs", {})}
         for parameter in self.keys:
             if parameter not in self.parameters:
-                raise TypeError(f"{self.name} has no parameter {parameter!r}{_closest(parameter, self.parameters)}")
+                raise TypeError(f"{self.name} has no parameter {parameter!r}{closest(parameter, self.parameters)}")
+        places = {name: self.keys.get(name, name).split(".") for name in self.parameters}
+        self.needs = {name: key for name, [key, *_] in places.items()}
+        self._reads = [(name, key, path, self.parameters[name].default) for name, [key, *path] in places.items()]
+        self.is_async = _is_async(self.function)
 
     @property
     def outputs(self) -> list[str]:
-        """The names that this task stores."""
         return self.returns or [self.name]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -101,41 +143,55 @@ class Task(AsyncNode):
 
     async def prep_async(self, shared: Any) -> Any:
         """The arguments, by name; of a task with `each` the list of those of every element."""
-        arguments = {}
-        for parameter, default in self.parameters.items():
-            value = _read(self, parameter, shared)
+        params, arguments = self.params, dict[str, Any]()
+        for parameter, key, path, default in self._reads:
+            value = params[key] if key in params else shared.get(key, MISSING)
+            if path:
+                value = functools.reduce(_inside, path, value)
             if value is not MISSING:
                 arguments[parameter] = value
-            elif default is inspect.Parameter.empty:
-                raise _missing(self, parameter, {**shared, **self.params})
+            elif default is REQUIRED:
+                raise _missing(self, parameter, {**shared, **params})
+            elif parameter in self.each:
+                arguments[parameter] = default
         if not self.each:
             return arguments
         elements = zip(*(arguments.pop(parameter) for parameter in self.each), strict=True)
         return [{**arguments, **dict(zip(self.each, element, strict=True))} for element in elements]
 
+    def _exec(self, prep_res: Any) -> Any:
+        """What is async needs no executor."""
+        return super(ExecutorNode, self)._exec(prep_res) if self.is_async else super()._exec(prep_res)
+
     def exec_async(self, arguments: Any) -> Any:
-        if self.on_loop:
+        if self.is_async:
             return self.function(**arguments)
         if inspect.isgeneratorfunction(self.function):
-            return _from_thread(self.function(**arguments))
-        return self._elsewhere(functools.partial(self.function, **arguments))
+            return self._streamed(self.function(**arguments))
+        return self.elsewhere(arguments, functools.partial(self.function, **arguments))
 
-    async def _elsewhere(self, work: Callable[[], Any]) -> Any:
-        if self.executor is None:
-            run = _current.get(None)
-            return await run_on(run.executor if run else None, work)
-        async with opened(self.executor) as executor:
-            return await run_on(executor, work)
+    async def _streamed(self, values: Generator[Any, None, None]) -> AsyncIterator[Any]:
+        """A sync generator as an async one; each of its turns runs in a thread."""
+        is_here = isinstance(self.pool.executor, ThreadPoolExecutor)  # a generator cannot travel
+        async with contextlib.nullcontext(self.pool) if is_here else Pool(threads=1) as pool:
+            try:
+                while (value := await pool.run(lambda: self.name, next, values, MISSING)) is not MISSING:
+                    yield value
+            finally:
+                await pool.run(lambda: self.name, values.close)
 
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
         shared.update(self._named(exec_res))
         return None if self.action is None else self.action(exec_res)
 
     def _named(self, result: Any) -> dict[str, Any]:
+        """The values to store, by name."""
         names = self.returns
-        if len(names) < 2:
-            [name] = names or [self.name]
-            return {name: result[name] if names and isinstance(result, Mapping) and name in result else result}
+        if not names:
+            return {self.name: result}
+        if len(names) == 1:
+            [name] = names
+            return {name: result[name] if isinstance(result, Mapping) and name in result else result}
         if isinstance(result, Mapping):
             if missing := [name for name in names if name not in result]:
                 raise MissingInput(f"{self.name} returned the keys {list(result)}, without {missing}")
@@ -147,12 +203,19 @@ class Task(AsyncNode):
         return dict(zip(names, values, strict=True))
 
 
-class _EachTask(Task, AsyncParallelBatchNode):
+class _EachTask(Task, ExecutorBatchNode):
     """A task with `each`: an item for every element."""
 
+    def _threads(self) -> int | None:
+        return self.max_concurrency or THREADS
 
-def task(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """A node made of a function: `task(function)`, `@task` or `@task(name=..., ...)`; see `Task`.
+    def _named(self, results: Any) -> dict[str, Any]:
+        named = [super(_EachTask, self)._named(result) for result in results]
+        return {name: [values[name] for values in named] for name in self.outputs}
+
+
+def task(function: Callable[..., Any] | BaseNode | None = None, **options: Any) -> Any:
+    """A node made of a function or a flow: `task(function)`, `@task` or `@task(name=..., ...)`; see `Task`.
 
     A sync function runs in a thread, an async one on the loop; a generator, sync or async, streams.
 
@@ -165,78 +228,131 @@ def task(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     return (_EachTask if options.get("each") else Task)(function, **options)
 
 
-def _parameters(name: str, function: Callable[..., Any]) -> dict[str, Any]:
-    parameters = inspect.signature(function).parameters.values()
-    for parameter in parameters:
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _parameters(name: str, function: Callable[..., Any]) -> dict[str, Input]:
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except Exception:  # whatever the evaluation of a user's annotation raises
+        signature = inspect.signature(function)
+    for parameter in signature.parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise TypeError(f"{name}: the parameter {parameter} has no name to read it by; write plain parameters")
-    return {parameter.name: parameter.default for parameter in parameters}
+    return {
+        parameter.name: Input(Any if parameter.annotation is REQUIRED else parameter.annotation, parameter.default)
+        for parameter in signature.parameters.values()
+    }
 
 
-def _read(node: Task, parameter: str, shared: Any) -> Any:
-    """The value of a parameter, along its dotted path; MISSING where the path leads nowhere."""
-    first, *path = node.keys.get(parameter, parameter).split(".")
-    value = node.params.get(first, shared.get(first, MISSING))
-    for key in path:
-        if isinstance(value, Mapping):
-            value = value.get(key, MISSING)
-        elif isinstance(value, list | tuple) and key.isdecimal():
-            value = value[int(key)] if int(key) < len(value) else MISSING
-        else:
-            value = getattr(value, key, MISSING) if value is not MISSING else MISSING
-    return value
+def _running(flow: Any, returns: list[str]) -> Callable[..., Any]:
+    """A function of the arguments that runs a flow or node, sync or async as it is."""
+    names = returns or getattr(flow, "outputs", [])
+    return functools.partial(_run_async if isinstance(flow, AsyncNode) else _run, flow, names)
+
+
+async def _run_async(flow: Any, names: list[str], /, **store: Any) -> dict[str, Any]:
+    await flow.run_async(store)
+    return _kept(flow, names, store)
+
+
+def _run(flow: Any, names: list[str], /, **store: Any) -> dict[str, Any]:
+    flow.run(store)
+    return _kept(flow, names, store)
+
+
+def _kept(flow: Any, names: list[str], store: dict[str, Any]) -> dict[str, Any]:
+    for name in names:
+        if name not in store:
+            raise MissingInput(f"{name_of(flow)} left no {name!r}{closest(name, store)}; there is {sorted(store)}")
+    return {name: store[name] for name in names} if names else store
+
+
+def _inside(value: Any, key: str) -> Any:
+    """What stands under one name of a dotted path; MISSING where it leads nowhere."""
+    if isinstance(value, Mapping):
+        return value.get(key, MISSING)
+    if isinstance(value, list | tuple) and key.isdecimal():
+        return value[int(key)] if int(key) < len(value) else MISSING
+    return getattr(value, key, MISSING) if value is not MISSING else MISSING
 
 
 def _missing(node: Task, parameter: str, there: Iterable[str]) -> MissingInput:
     key = node.keys.get(parameter, parameter)
-    return MissingInput(f"{node.name} needs {key!r}{_closest(key, there)}; there is {sorted(map(str, there))}")
-
-
-def _closest(name: str, names: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(name, list(map(str, names)), 1)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
-
-
-async def _from_thread(values: Generator[Any, None, None]) -> AsyncIterator[Any]:
-    """A sync generator as an async one; each of its turns runs in a thread."""
-    try:
-        while (value := await run_on(None, functools.partial(next, values, MISSING))) is not MISSING:
-            yield value
-    finally:
-        await run_on(None, values.close)
+    return MissingInput(f"{node.name} needs {key!r}{closest(key, there)}; there is {sorted(map(str, there))}")
 
 
 # Resources
 
 
-class _Resources:
-    """What factories made, each once and on first use; closed in reverse order."""
+class _Resource:
+    """What a factory made, in a task of its own, as what opens a connection may have to close it."""
 
-    def __init__(self, factories: Mapping[str, Callable[..., Any]]) -> None:
-        self.factories, self.stack = factories, contextlib.AsyncExitStack()
-        self.instances: dict[str, asyncio.Future[Any]] = {}
+    def __init__(self, name: str, factory: Callable[..., Any]) -> None:
+        self.name, self.factory, self.closing = name, factory, asyncio.Event()
+        self.instance: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.keeper = asyncio.create_task(self.keep())
 
-    async def get(self, name: str) -> Any:
-        if name not in self.instances:
-            self.instances[name] = asyncio.ensure_future(self.make(name))
-        return await asyncio.shield(self.instances[name])
-
-    async def make(self, name: str) -> Any:
-        factory: Any = self.factories[name]
+    async def keep(self) -> None:
         try:
-            if inspect.isasyncgenfunction(factory):
-                return await self.stack.enter_async_context(contextlib.asynccontextmanager(factory)())
-            if inspect.isgeneratorfunction(factory):
-                return self.stack.enter_context(contextlib.contextmanager(factory)())
-            made = factory()
-            return await made if inspect.isawaitable(made) else made
+            async with _made(self.factory) as instance:
+                self.instance.set_result(instance)
+                await self.closing.wait()
         except Exception as error:
-            error.add_note(f"raised by the factory of the resource {name!r}")
-            raise
+            _note(error, f"raised by the factory of the resource {self.name!r}")
+            if self.instance.done():
+                raise
+            self.instance.set_exception(error)
+            self.instance.exception()  # seen: whoever asked for it may be gone
+        finally:
+            self.instance.cancel()  # nobody waits for what is not made any more
 
     async def close(self) -> None:
-        await asyncio.gather(*self.instances.values(), return_exceptions=True)
-        await self.stack.aclose()
+        """Clean up; a factory that hangs is cancelled."""
+        self.closing.set()
+        if not self.instance.done():
+            self.keeper.cancel()
+        await asyncio.wait([self.keeper])
+
+
+class _Resources:
+    """Each is made once and on first use; they are closed in reverse order."""
+
+    def __init__(self, factories: Mapping[str, Callable[..., Any]]) -> None:
+        self.factories, self.made = factories, dict[str, _Resource]()
+
+    async def get(self, name: str) -> Any:
+        if name not in self.made:
+            self.made[name] = _Resource(name, self.factories[name])
+        return await asyncio.shield(self.made[name].instance)
+
+    async def close(self) -> None:
+        """Close all, also while we are being cancelled. Raises: the first error of a clean-up."""
+        keepers = [resource.keeper for resource in self.made.values()]
+        if self.made:
+            await ended(asyncio.ensure_future(self._close()))
+        for keeper in keepers:
+            if not keeper.cancelled():
+                keeper.result()
+
+    async def _close(self) -> None:
+        while self.made:
+            _, resource = self.made.popitem()
+            await resource.close()
+
+
+@contextlib.asynccontextmanager
+async def _made(factory: Any) -> AsyncIterator[Any]:
+    if inspect.isasyncgenfunction(factory):
+        async with contextlib.asynccontextmanager(factory)() as instance:
+            yield instance
+    elif inspect.isgeneratorfunction(factory):
+        with contextlib.contextmanager(factory)() as instance:
+            yield instance
+    else:
+        instance = factory()
+        yield await instance if inspect.isawaitable(instance) else instance
 
 
 # Dataflows
@@ -245,15 +361,18 @@ class _Resources:
 class Result(Mapping[str, Any]):
     """The final values by name; reading one that failed raises its error.
 
+    done: the tasks that ran, in the order in which they ended.
     errors: name of a task -> its exception, with `on_error="collect"`.
+    skipped: the tasks that did not run, as others failed that they need.
     duration, durations: seconds, of the run and of each task that ran, without its waiting.
     run_id: another one for every run. resource_access: name -> how often a task was given it.
     """
 
-    def __init__(self, names: list[str], shared: Mapping[str, Any], run: _Run) -> None:
-        self._values, self._failed = {name: shared.get(name) for name in names}, run.failed
-        self.errors, self.durations, self.resource_access = run.errors, run.durations, run.access
-        self.duration, self.run_id = time.perf_counter() - run.started, run.run_id
+    def __init__(self) -> None:
+        self.done, self.skipped = list[str](), list[str]()
+        self.errors, self.durations = dict[str, Exception](), dict[str, float]()
+        self.duration, self.run_id, self.resource_access = 0.0, uuid.uuid4().hex, dict[str, int]()
+        self._values, self._failed = dict[str, Any](), dict[str, Exception]()  # both by name of a value
 
     def __getitem__(self, name: str) -> Any:
         if name in self._failed:
@@ -270,40 +389,46 @@ class Result(Mapping[str, Any]):
         values = ((name, self._failed.get(name, value)) for name, value in self._values.items())
         return f"Result({{{', '.join(f'{name!r}: {value!r}' for name, value in values)}}})"
 
-
-class _Run:
-    """What one run of a dataflow has to remember."""
-
-    def __init__(self, flow: Dataflow, resources: _Resources) -> None:
-        self.done = {node.name: asyncio.Event() for node in flow.branches}
-        self.slots = asyncio.Semaphore(flow.limit) if flow.limit else None
-        self.resources = resources
-        self.executor: Executor | None = None  # None: threads
-        self.errors: dict[str, Exception] = {}  # of the tasks that failed
-        self.failed: dict[str, Exception] = {}  # of all names that have no value for it
-        self.durations: dict[str, float] = {}
-        self.access = dict.fromkeys(resources.factories, 0)
-        self.started, self.run_id = time.perf_counter(), uuid.uuid4().hex
-
-    def finish(self, node: Task, error: Exception | None) -> None:
-        """Let the users of a task go on; with an error there is nothing for them."""
-        if error is not None:
-            self.failed.update(dict.fromkeys([node.name, *node.outputs], error))
-        self.done[node.name].set()
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON takes it: what JSON does not know as its repr, a value that failed as None."""
+        errors = {
+            name: {"error": repr(error), "notes": list(getattr(error, "__notes__", []))}
+            for name, error in self.errors.items()
+        }
+        values = {name: None if name in self._failed else _plain(value) for name, value in self._values.items()}
+        plain = ("done", "skipped", "duration", "durations", "run_id", "resource_access")
+        return {"values": values, "errors": errors, **{name: _plain(getattr(self, name)) for name in plain}}
 
 
-_current: ContextVar[_Run] = ContextVar("run")  # of the dataflow around
-_begun: ContextVar[list[_Run]] = ContextVar("begun")  # where an execute() waits for its run
+def _plain(value: Any, around: tuple[int, ...] = ()) -> Any:
+    """A value as JSON takes it, whatever it is."""
+    if id(value) in around:
+        return "..."
+    if isinstance(value, dict):
+        return {str(key): _plain(inner, (*around, id(value))) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner, (*around, id(value))) for inner in value]
+    is_plain = value is None or type(value) in (str, int, bool) or (type(value) is float and math.isfinite(value))
+    return value if is_plain else _repr(value)
 
 
-class Dataflow(AsyncParallelFlow):
+def _repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception as error:  # whatever a user's __repr__ raises
+        return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+
+
+class Dataflow(AsyncFlow):
     """Runs functions as soon as their inputs are there; a program of its own, or a node of a flow.
 
-    sources: functions, tasks, modules, or names of modules. The public functions and tasks that a
-        module defines are its tasks. Of two with one name the later source wins.
+    sources: functions, tasks, flows, modules, or names of modules. The public functions and tasks
+        that a module defines are its tasks. Of two with one name the later source wins. A flow is
+        a task with a store of its own; the outputs of a dataflow are then those of the task.
     final_vars: the names of the values that are wanted; None means all. Only what they need is run.
-    max_concurrency: how many tasks run at once at most; None means all that can.
-    executor: where sync functions run, as for an `ExecutorNode`; None means threads.
+    max_concurrency: how many tasks run at once at most, and of a task with `each` how many elements;
+        of sync functions it is the number of threads, too. None means all that can, and 32 threads.
+    executor: where sync functions run, as for an `ExecutorNode`; None means threads of the run's own.
     resources: parameter -> factory of the one instance that all tasks share, made on first use: a
         plain or async callable, or a generator function whose rest after its one `yield` cleans up.
         Clean-up runs in reverse order at the end of a run, or of `async with dataflow:`.
@@ -312,6 +437,10 @@ class Dataflow(AsyncParallelFlow):
     base_dir: where modules that are given by name are looked for first; None: import only.
 
     As a node it reads inputs from `shared` and leaves its final values there.
+
+    tasks: name -> `Task`; a step of a task has its place there as index. edges: name -> the names
+    of the tasks whose results it uses. inputs: key -> `Input`, of what is read and no task makes.
+    outputs: the names of the final values.
 
     Raises: before anything runs, `ValueError` for a cycle or for two tasks that store one name,
         `MissingInput` for an input or final value that is not there, `ImportError` with all names tried.
@@ -322,7 +451,7 @@ class Dataflow(AsyncParallelFlow):
         *sources: Any,
         final_vars: Iterable[str] | None = None,
         max_concurrency: int | None = None,
-        executor: MakesExecutor = None,
+        executor: MakesExecutor | Pool = None,
         resources: Mapping[str, Callable[..., Any]] | None = None,
         on_error: str = "raise",
         base_dir: str | Path | None = None,
@@ -332,233 +461,333 @@ class Dataflow(AsyncParallelFlow):
         if max_concurrency is not None and max_concurrency < 1:
             raise ValueError(f"{type(self).__name__}: max_concurrency must be at least 1, not {max_concurrency!r}")
         super().__init__()
-        self.limit, self.executor, self.on_error = max_concurrency, executor, on_error
+        self.max_concurrency, self.executor, self.on_error = max_concurrency, executor, on_error
         self.factories = dict(resources or {})
         self.final_vars = None if final_vars is None else list(final_vars)
-        self.sources = [_load(source, base_dir) if isinstance(source, str) else source for source in sources]
-        self.resources: _Resources | None = None
+        self.sources = [module_named(source, base_dir) if isinstance(source, str) else source for source in sources]
+        self._overrides: dict[str, Any] = {}
+        self._resources: _Resources | None = None  # those that `async with` keeps open
+        self._result: Result | None = None  # where `execute` wants to have what comes of its run
         self._plan()
 
     def _plan(self) -> None:
         """Find the tasks and edges of the sources, and what has to run for the final values."""
-        self.tasks = {node.name: node for source in self.sources for node in _tasks(source)}
-        makers: dict[str, str] = {}
-        for node in self.tasks.values():
-            for output in node.outputs:
-                if output in makers:
-                    raise ValueError(f"{makers[output]} and {node.name} both store {output!r}: rename one")
-                makers[output] = node.name
-        self.makers = makers
+        self.tasks = _tasks(self.sources)
+        self.makers = _makers(self.tasks)
         self.edges = {
-            node.name: [makers[key] for key in dict.fromkeys(node.sources.values()) if key in makers]
+            node.name: [self.makers[key] for key in dict.fromkeys(node.needs.values()) if key in self.makers]
             for node in self.tasks.values()
         }
-        wanted = list(makers) if self.final_vars is None else self.final_vars
-        for name in wanted:
-            if name not in makers:
-                raise MissingInput(f"no task stores {name!r}{_closest(name, makers)}; there is {sorted(makers)}")
-        self.wanted = wanted
-        self.needs = {node.name: self.factories.keys() & node.sources.values() for node in self.tasks.values()}
-        self.branches = tuple(self.tasks[name] for name in self._order({makers[name] for name in wanted}))
+        self.outputs = list(self.makers) if self.final_vars is None else self.final_vars
+        for name in (*self.outputs, *self._overrides):
+            if name not in self.makers:
+                raise MissingInput(
+                    f"no task stores {name!r}{closest(name, self.makers)}; there is {sorted(self.makers)}"
+                )
+        self._schedule()
 
-    def _order(self, names: set[str]) -> list[str]:
-        """The tasks that the named ones need, themselves included, inputs before their users."""
+    def _schedule(self) -> None:
+        """What runs, inputs before their users, and who waits for how many others."""
         try:
             order = list(graphlib.TopologicalSorter(self.edges).static_order())
         except graphlib.CycleError as error:
             raise ValueError(f"a cycle: {' <- '.join(error.args[1])}") from None
-        needed = set(names)
+        given = self._overridden()
+        needed = {self.makers[name] for name in self.outputs} - given
         for name in reversed(order):
             if name in needed:
-                needed.update(self.edges[name])
-        return [name for name in order if name in needed]
+                needed.update(set(self.edges[name]) - given)
+        self.order = [name for name in order if name in needed]
+        self.waits_for = {name: [other for other in self.edges[name] if other in needed] for name in self.order}
+        self.users: dict[str, list[str]] = {name: [] for name in self.order}
+        for name in self.order:
+            for other in self.waits_for[name]:
+                self.users[other].append(name)
+        self.places = {name: place for place, name in enumerate(self.tasks)}
+        made, wanted = (output for name in self.order for output in self.tasks[name].outputs), set(self.outputs)
+        self.inputs, self.intermediate = self._inputs(), [name for name in made if name not in wanted]
+
+    def _overridden(self) -> set[str]:
+        """The tasks that do not run, as all that they store is given."""
+        names = {self.makers[name] for name in self._overrides}
+        for node in map(self.tasks.__getitem__, names):
+            if left := [name for name in node.outputs if name not in self._overrides]:
+                raise ValueError(f"overrides: {node.name} stores {left} too; override all of its names or none")
+        return names
+
+    def _inputs(self) -> dict[str, Input]:
+        """What the tasks read and no task makes; what one requires is required."""
+        inputs: dict[str, Input] = {}
+        for node in map(self.tasks.__getitem__, self.order):
+            for parameter, key in node.needs.items():
+                if key not in self.makers and key not in self.factories and not inputs.get(key, _OPTIONAL).is_required:
+                    inputs[key] = _input(node, parameter)
+        return inputs
 
     def execute(
-        self, inputs: Mapping[str, Any] | None = None, *, final_vars: Iterable[str] | None = None, reload: bool = False
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        final_vars: Iterable[str] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        reload: bool = False,
     ) -> Result:
-        """Run on a copy of `inputs`, and return the `Result`. `final_vars`: in place of those of the dataflow.
+        """Run on a copy of `inputs`, and return the `Result`.
 
+        final_vars: in place of those of the dataflow.
+        overrides: name -> value that stands for the result of a task, which then does not run.
         reload: read the source of every module again before.
         Raises: `RuntimeError` inside of a running event loop.
         """
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(self.execute_async(inputs, final_vars=final_vars, reload=reload))
+            return asyncio.run(self.execute_async(inputs, final_vars=final_vars, overrides=overrides, reload=reload))
         raise RuntimeError("execute() inside of a running event loop: write await dataflow.execute_async(...)")
 
     async def execute_async(
-        self, inputs: Mapping[str, Any] | None = None, *, final_vars: Iterable[str] | None = None, reload: bool = False
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        final_vars: Iterable[str] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        reload: bool = False,
     ) -> Result:
         """What `execute` does, inside of an event loop."""
         if reload:
             self._reload()
-        flow = self if final_vars is None else self._with(list(final_vars))
+        flow = copy.copy(self)
+        if final_vars is not None or overrides:
+            flow.final_vars = self.final_vars if final_vars is None else list(final_vars)
+            flow._overrides = dict(overrides or {})
+            flow._plan()
         shared = dict(inputs or {})
         for name in shared:
             if name in flow.makers:
-                raise ValueError(f"the input {name!r} is what the task {flow.makers[name]} stores: rename one")
-        begun: list[_Run] = []
-        token = _begun.set(begun)
-        try:
-            await flow.run_async(shared)
-        finally:
-            _begun.reset(token)
-        return Result(flow.wanted, shared, begun[0])
+                raise ValueError(f"the input {name!r} is what the task {flow.makers[name]} stores: write overrides=")
+        shared.update(flow._overrides)
+        flow._result = result = Result()
+        started = time.perf_counter()
+        await flow.run_async(shared)
+        result.duration = time.perf_counter() - started
+        result._values = {name: shared.get(name) for name in flow.outputs}
+        return result
 
     def _reload(self) -> None:
         for source in self.sources:
-            if isinstance(source, ModuleType):
-                _read_again(source)
-        vars(self).update(vars(self._with(self.final_vars)))  # all at once, so that a failure changes nothing
+            if isinstance(source, types.ModuleType):
+                read_again(source)
+        planned = copy.copy(self)
+        planned._plan()
+        vars(self).update(vars(planned))  # all at once, so that a failure changes nothing
 
-    def _with(self, final_vars: list[str] | None) -> Dataflow:
-        """This dataflow, planned anew for other final values."""
-        flow = copy.copy(self)
-        flow.final_vars = final_vars
-        flow._plan()
-        return flow
-
-    async def __aenter__(self) -> Dataflow:
-        self.resources = _Resources(self.factories)
+    async def __aenter__(self) -> Self:
+        self._resources = _Resources(self.factories)
         return self
 
-    async def __aexit__(self, *_: Any) -> None:
-        resources, self.resources = self.resources, None
+    async def __aexit__(self, *_: object) -> None:
+        resources, self._resources = self._resources, None
         if resources is not None:
             await resources.close()
 
     async def prep_async(self, shared: Any) -> Any:
         """Refuse what is missing, or would be overwritten, before anything runs."""
-        there = {*shared, *self.params, *self.factories, *self.makers}
-        for node in self.branches:
-            for parameter, key in node.sources.items():
-                if key not in there and node.parameters[parameter] is inspect.Parameter.empty:
-                    raise _missing(node, parameter, there)
-        for name in self._intermediate():
+        for key, given in self.inputs.items():
+            if given.is_required and key not in shared and key not in self.params:
+                raise self._missing(key, shared)
+        for name in self.intermediate:
             if name in shared:
                 raise ValueError(f"{self.makers[name]} would overwrite shared[{name!r}]: rename one")
 
+    def _missing(self, key: str, shared: Any) -> MissingInput:
+        there = {*shared, *self.params, *self.factories, *self.makers}
+        readers = ((self.tasks[name], parameter) for name in self.order for parameter in self.tasks[name].needs)
+        return next(_missing(node, parameter, there) for node, parameter in readers if node.needs[parameter] == key)
+
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
         """Leave the final values in `shared`, and nothing between."""
-        for name in self._intermediate():
+        for name in self.intermediate:
             shared.pop(name, None)
 
-    def _intermediate(self) -> list[str]:
-        return [name for node in self.branches for name in node.outputs if name not in self.wanted]
-
-    async def _run_async(self, shared: Any) -> Any:
-        resources = self.resources or _Resources(self.factories)
-        run = _Run(self, resources)
-        _begun.get([]).append(run)
-        token = _current.set(run)
+    async def _orch_async(self, shared: Any, params: dict[str, Any] | None = None) -> None:
+        run = _Run(self, shared, params or {**self.params})
         try:
-            async with opened(self.executor) if self.executor else contextlib.nullcontext() as run.executor:
-                return await super()._run_async(shared) if self.branches else None
+            await run.all()
         finally:
-            _current.reset(token)
-            if self.resources is None:
-                await resources.close()
+            await run.close()
 
-    async def _orch_async(self, shared: Any, params: dict[str, Any] | None = None) -> Any:
-        """One branch: wait for the inputs of its task, then for a slot, and run it."""
-        run = _current.get()
-        node: Task = self.start_node
-        for name in self.edges[node.name]:
-            if not run.done[name].is_set():
-                await run.done[name].wait()
-        if run.slots is None:
-            return await self._run_task(run, node, shared)
-        async with run.slots:
-            return await self._run_task(run, node, shared)
 
-    async def _run_task(self, run: _Run, node: Task, shared: Any) -> Any:
-        if failed := [name for name in self.edges[node.name] if name in run.failed]:
-            return run.finish(node, run.failed[failed[0]])
-        started, params = time.perf_counter(), {**self.params}
-        error: Exception | None = None
+class _Run:
+    """One run of a dataflow: a few workers, each of which goes on with what the end of its task made ready.
+
+    waiting: task -> how many of its inputs are not there. ready: tasks that wait for a worker.
+    active: how many workers there are. stopped: errors that end the run, the first of which is raised.
+    """
+
+    def __init__(self, flow: Dataflow, shared: Any, params: dict[str, Any]) -> None:
+        self.flow, self.shared, self.params, self.watch = flow, shared, params, watcher.get()
+        self.result = Result() if flow._result is None else flow._result
+        self.result.resource_access = dict.fromkeys(flow.factories, 0)
+        self.resources = flow._resources or _Resources(flow.factories)
+        self.limit, self.create_task = flow.max_concurrency, asyncio.get_running_loop().create_task
+        given = flow.executor
+        self.pool = given if isinstance(given, Pool) else Pool(given, self.limit or THREADS)
+        self.waiting = {name: len(others) for name, others in flow.waits_for.items() if others}
+        self.ready = deque(name for name in flow.order if name not in self.waiting)
+        self.active, self.workers, self.over = 0, list[asyncio.Task[None]](), asyncio.Event()
+        self.stopped: list[BaseException] = []
+
+    async def all(self) -> None:
+        caller = asyncio.current_task()
+        assert caller, "a coroutine is run by a task"
+        cancels = caller.cancelling()
         try:
-            for name in self.needs[node.name]:
-                params[name] = await run.resources.get(name)
-                run.access[name] += 1
-            return await super()._orch_async(shared, params)
-        except Exception as raised:
-            run.errors[node.name] = error = raised
-            if self.on_error == "raise":
+            self.spawn()
+            if self.active:
+                await self.over.wait()
+        except asyncio.CancelledError as error:
+            self.stop(error)
+        while pending := [worker for worker in self.workers if not worker.done()]:
+            try:
+                await asyncio.wait(pending)
+            except asyncio.CancelledError as error:
+                self.stop(error)
+        if self.stopped:
+            raise self.stopped[0] if caller.cancelling() == cancels else asyncio.CancelledError
+
+    def spawn(self) -> None:
+        """Start a worker for everything that is ready, up to the limit."""
+        while self.ready and not self.stopped and (self.limit is None or self.active < self.limit):
+            self.active += 1
+            self.workers.append(self.create_task(self.work(self.ready.popleft())))
+
+    async def work(self, name: str) -> None:
+        """Run a task, and then one that is ready, until none is."""
+        try:
+            while True:
+                await self.visit(name)
+                for user in self.flow.users[name]:
+                    self.waiting[user] -= 1
+                    if not self.waiting[user]:
+                        self.ready.append(user)
+                if self.stopped or not self.ready:
+                    break
+                name = self.ready.popleft()
+                self.spawn()
+        except BaseException as error:
+            self.stop(error)
+        self.active -= 1
+        if not self.active:
+            self.over.set()
+
+    def stop(self, error: BaseException) -> None:
+        """Cancel what runs, but once only, as it may be cleaning up; a pause lets it come to its end."""
+        ends = (Exception, asyncio.CancelledError)
+        if isinstance(error, ends) and not any(isinstance(before, ends) for before in self.stopped):
+            for worker in self.workers:
+                worker.cancel()
+        self.stopped.append(error)
+        self.over.set()
+
+    async def visit(self, name: str) -> None:
+        """Run a task, or tell what it lacks, and write down what came of it."""
+        result, started = self.result, time.perf_counter()
+        if failed := result._failed and [other for other in self.flow.waits_for[name] if other in result._failed]:
+            result.skipped.append(name)
+            return self.fail(name, result._failed[failed[0]])
+        try:
+            if self.watch:
+                place = self.flow.places[name]
+                await self.watch.do_async("branch", self.flow, self.run_task, name, index=place)
+            else:
+                await self.run_task(name)
+            result.done.append(name)
+        except Exception as error:
+            _note(error, f"in {name}")
+            if self.flow.on_error == "raise":
                 raise
-            return None
+            _note(error, f"in {name_of(self.flow)}")
+            result.errors[name] = error
+            self.fail(name, error)
         finally:
-            run.durations[node.name] = time.perf_counter() - started
-            run.finish(node, error)
+            result.durations[name] = time.perf_counter() - started
+
+    def fail(self, name: str, error: Exception) -> None:
+        """There is nothing for the users of a task."""
+        self.result._failed.update(dict.fromkeys([name, *self.flow.tasks[name].outputs], error))
+
+    async def run_task(self, name: str) -> Any:
+        node, params = copy.copy(self.flow.tasks[name]), self.params
+        if self.flow.factories and (wanted := self.flow.factories.keys() & node.needs.values()):
+            params = {**params, **{key: await self.resources.get(key) for key in wanted}}
+            self.result.resource_access.update({key: self.result.resource_access[key] + 1 for key in wanted})
+        node.set_params(params)
+        node.executor = node.executor or self.pool
+        if self.limit and node.each:
+            node.max_concurrency = self.limit  # type: ignore[attr-defined]  # a task with `each` is a batch
+        run = node._run_async
+        return await (
+            run(self.shared) if not (watch := watcher.get()) else watch.do_async("visit", node, run, self.shared)
+        )
+
+    async def close(self) -> None:
+        try:
+            if self.pool is not self.flow.executor:
+                await self.pool.close()
+        finally:
+            if self.flow._resources is None:
+                await self.resources.close()
 
 
-# Modules
+def _note(error: Exception, text: str) -> None:
+    with contextlib.suppress(AttributeError, TypeError):  # an exception may be frozen, or have other notes
+        error.add_note(text)
 
 
-def _tasks(source: Any) -> list[Task]:
-    """The tasks of a source, in the order in which they are defined."""
+# What a dataflow is made of
+
+
+def _tasks(sources: Iterable[Any]) -> dict[str, Task]:
+    """The tasks of all sources by name, in the order in which they are defined."""
+    found: dict[str, Task] = {}
+    flows: dict[str, Flow] = {}
+    for source in sources:
+        for node in _tasks_of(source):
+            if isinstance(source, Flow) and flows.setdefault(node.name, source) is not source:
+                raise ValueError(f"two flows are named {node.name!r}: write task(flow, name=...)")
+            found[node.name] = node
+    return found
+
+
+def _tasks_of(source: Any) -> list[Task]:
     if isinstance(source, Task):
         return [source]
-    if isinstance(source, ModuleType):
-        found = (value for name, value in vars(source).items() if not name.startswith("_") and _defined(value, source))
-        return [value if isinstance(value, Task) else task(value) for value in found]
+    if isinstance(source, Flow):
+        return [task(source, returns=source.outputs if isinstance(source, Dataflow) else None)]
+    if isinstance(source, types.ModuleType):
+        return [found if isinstance(found, Task) else task(found) for found in functions_of(source).values()]
     if inspect.isfunction(source):
         return [task(source)]
-    raise TypeError(f"{source!r} is no source: write a function, a task, a module, or the name of one")
+    raise TypeError(f"{source!r} is no source: write a function, a task, a flow, a module, or the name of one")
 
 
-def _defined(value: Any, module: ModuleType) -> bool:
-    function = value.function if isinstance(value, Task) else value
-    return inspect.isfunction(function) and function.__module__ == module.__name__
+def _makers(tasks: Mapping[str, Task]) -> dict[str, str]:
+    """Name of a value -> the task that stores it."""
+    makers: dict[str, str] = {}
+    for node in tasks.values():
+        for output in node.outputs:
+            if output in makers:
+                raise ValueError(f"{makers[output]} and {node.name} both store {output!r}: rename one")
+            makers[output] = node.name
+    return makers
 
 
-def _load(name: str, base_dir: str | Path | None) -> ModuleType:
-    plain = list(dict.fromkeys([name, name.replace("-", "_")]))
-    tried = [*plain, *(f"pipelines.{candidate}" for candidate in plain)]
-    for candidate in tried if base_dir is not None else []:
-        path = Path(base_dir or ".", *candidate.split(".")).with_suffix(".py")
-        if path.is_file():
-            return _load_file(candidate, path, Path(base_dir or "."))
-    for candidate in tried:
-        if _exists(candidate):
-            return importlib.import_module(candidate)
-    place = "" if base_dir is None else f" in {Path(base_dir).resolve()} or"
-    raise ImportError(f"no module {name!r}{place} to import: tried {', '.join(tried)}", name=name)
+def _input(node: Task, parameter: str) -> Input:
+    """What a task reads, as the one who gives it sees it."""
+    annotation, default = node.parameters[parameter]
+    if "." in node.keys.get(parameter, ""):
+        return Input(Any, default)  # nothing says of what it is a part
+    return Input(types.GenericAlias(list, annotation) if parameter in node.each else annotation, default)
 
 
-def _exists(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ModuleNotFoundError, ValueError):  # no such package, or a name that cannot be one
-        return False
-
-
-def _load_file(name: str, path: Path, base_dir: Path) -> ModuleType:
-    """Run a file as a module of a name of its own, so that it may be called like one of Python's."""
-    module = ModuleType(f"pipeline:{name}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module
-    folder = str(base_dir.resolve())
-    sys.path.insert(0, folder)  # for what it imports beside itself
-    try:
-        _read_again(module)
-    finally:
-        sys.path.remove(folder)
-    return module
-
-
-def _read_again(module: ModuleType) -> None:
-    """Run the source of a module anew, in an empty namespace, as it stands on the disk now."""
-    path = Path(str(getattr(module, "__file__", None)))
-    if path.suffix != ".py":
-        raise ImportError(f"{module.__name__} has no source to read again: its file is {path}")
-    kept = {name: value for name, value in vars(module).items() if name.startswith("__")}
-    before = dict(vars(module))
-    vars(module).clear()
-    vars(module).update(kept)
-    try:
-        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
-    except BaseException:
-        vars(module).clear()
-        vars(module).update(before)
-        raise
+_OPTIONAL = Input(default=None)

@@ -25,209 +25,103 @@ client (`client.get_executor()`) a cluster.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
-import os
 import pickle
-from collections.abc import AsyncIterator, Callable
+import traceback
+from collections.abc import Awaitable, Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
-from pocketflow import AsyncNode, AsyncParallelBatchNode
+from pocketflow import AsyncNode, AsyncParallelBatchNode, name_of, watcher
 
-__all__ = ["ExecutorBatchNode", "ExecutorNode", "MakesExecutor", "WorkerDied", "opened", "run_on"]
+__all__ = ["ExecutorBatchNode", "ExecutorNode", "MakesExecutor", "Pool", "RemoteError", "WorkerDied"]
 
 MakesExecutor = Executor | Callable[[], Executor] | None
 
-STAYS_HERE = ("successors", "executor", "max_retries", "wait", "max_concurrency")
+STAYS_HERE = ("successors", "executor", "max_retries", "wait", "max_concurrency", "cur_retry")
 
 
 class WorkerDied(RuntimeError):
-    """The process that ran an `exec` is gone; counts as a failed attempt."""
+    """The process that ran an `exec` is gone, or another one of its pool; counts as a failed attempt."""
 
 
-class _Pool:
-    """The executor of one visit: the user's own, or one made for the visit and closed after it."""
+class RemoteError(RuntimeError):
+    """An error of another process that cannot travel: its text; its traceback is the cause."""
 
-    def __init__(self, executor: MakesExecutor) -> None:
+
+# Where work is sent
+
+
+class Pool:
+    """Where functions run: the user's executor, which stays open, or one of its own, which `close` closes.
+
+    executor: a `concurrent.futures.Executor`; or a callable that makes one, on first use, and
+        anew when a worker died; None means threads of its own.
+    threads: how many of them; None means as many as `ThreadPoolExecutor` takes.
+    """
+
+    def __init__(self, executor: MakesExecutor = None, threads: int | None = None) -> None:
         if executor is not None and not isinstance(executor, Executor) and not callable(executor):
             raise TypeError(f"executor={executor!r}: write an Executor, or a callable that makes one")
-        self.make = None if isinstance(executor, Executor) else executor or ThreadPoolExecutor
-        self.executor: Executor = self.make() if self.make else executor  # type: ignore[assignment]  # one of both
+        is_given = isinstance(executor, Executor)
+        self._make: Any = None if is_given else executor or partial(ThreadPoolExecutor, threads)
+        self._executor: Any = executor if is_given else None
 
-    def replace(self, broken: Executor) -> None:
-        """Make another one in place of the broken one, unless somebody already has, or it is the user's."""
-        if self.make is not None and self.executor is broken:
-            self.executor = self.make()
+    @property
+    def executor(self) -> Executor:
+        if self._executor is None:
+            self._executor = self._make()
+        return self._executor  # type: ignore[no-any-return]  # what a callable made
 
-    async def close(self) -> None:
-        if self.make is not None:
-            await _undisturbed(asyncio.ensure_future(asyncio.to_thread(self.executor.shutdown, cancel_futures=True)))
+    @property
+    def workers(self) -> int | None:
+        """How many work at once; None where the executor does not tell, as that of a cluster."""
+        return getattr(self.executor, "_max_workers", None)  # where the standard library keeps it
 
+    async def run(self, title: Callable[[], str], function: Callable[..., Any], *args: Any) -> Any:
+        """The result of `function(*args)`; `title` gives its name in errors.
 
-_pool: contextvars.ContextVar[_Pool] = contextvars.ContextVar("pool")
+        A thread gets a copy of the context. On cancellation, work that has not begun never does;
+        what runs is awaited, as nobody can stop a thread.
 
-
-class _OnExecutor(AsyncNode):
-    """What `ExecutorNode` and `ExecutorBatchNode` share."""
-
-    executor: MakesExecutor = None
-
-    def __init__(self, *args: Any, executor: MakesExecutor = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if executor is not None:
-            self.executor = executor
-
-    async def _run_async(self, shared: Any) -> Any:
-        pool = _Pool(self.executor)
-        token = _pool.set(pool)
+        Raises: `WorkerDied`; `TypeError` for what cannot be pickled; `RemoteError`.
+        """
+        executor = self.executor
         try:
-            return await super()._run_async(shared)
-        finally:
-            _pool.reset(token)
-            await pool.close()
-
-    async def prep_async(self, shared: Any) -> Any:
-        return self.prep(shared)
-
-    async def exec_async(self, prep_res: Any) -> Any:
-        pool = _pool.get()
-        executor = pool.executor
-        try:
-            return await _result(self._submit(executor, prep_res))
+            if not isinstance(executor, ProcessPoolExecutor):
+                return await _result(_submit(executor, function, *args))
+            parcel = _packed(title, function, args)
+            return _unpacked(title, await _result(executor.submit(_work_there, parcel)))
         except Exception as error:
             if not _is_death(error):
                 raise
-            pool.replace(executor)
-            raise WorkerDied(f"{type(self).__name__}: a worker died while it ran exec({prep_res!r:.100})") from error
+            if self._make and self._executor is executor:  # else somebody has already made another
+                self._executor = None
+            raise WorkerDied(f"{title()} was in a pool whose worker died") from error
 
-    async def exec_fallback_async(self, prep_res: Any, exc: Exception) -> Any:
-        return self.exec_fallback(prep_res, exc)
+    async def close(self) -> None:
+        """Close the executor that was made here, without waiting for a place on anybody else's threads."""
+        executor, make = self._executor, self._make
+        if make is None or executor is None:
+            return
+        self._executor = None
+        if isinstance(executor, ThreadPoolExecutor):  # what ran there has been awaited
+            executor.shutdown(wait=False, cancel_futures=True)
+            return
+        closer = ThreadPoolExecutor(1)
+        closed = closer.submit(executor.shutdown, cancel_futures=True)
+        closer.shutdown(wait=False)
+        await ended(asyncio.wrap_future(closed))
 
-    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
-        return self.post(shared, prep_res, exec_res)
+    async def __aenter__(self) -> Self:
+        return self
 
-    def _submit(self, executor: Executor, prep_res: Any) -> Future[Any]:
-        if isinstance(executor, ThreadPoolExecutor):
-            return _submit(executor, self.exec, prep_res)
-        attributes = {name: value for name, value in vars(self).items() if name not in STAYS_HERE}
-        if isinstance(executor, ProcessPoolExecutor):  # other executors may know more than pickle does
-            _check_travels(self, attributes)
-        return _submit(executor, _exec_there, type(self), attributes, self.cur_retry, prep_res)
-
-
-class ExecutorNode(_OnExecutor):
-    """A node whose `exec` runs on `executor`, so that the event loop is free meanwhile.
-
-    executor: a `concurrent.futures.Executor`, which stays open; or a callable that makes one for
-        each visit, which is closed after it, such as `ProcessPoolExecutor`; None means threads.
-        A class attribute, or a keyword, which wins.
-
-    Write `prep`, `exec`, `exec_fallback` and `post` as in a `Node`. Threads get a copy of the
-    context, so hooks, `emit` and `cur_retry` work there. To another process travel the class,
-    the attributes of the node and the item, not the graph; `emit` does nothing there.
-
-    When a run is cancelled, an `exec` that has not started never does; one that runs is waited
-    for, as nobody can stop a thread.
-
-    Raises: `WorkerDied` if the process that ran `exec` is gone. It counts as a failed attempt, and
-        a process pool that the node made is made anew for the next. `TypeError` that names the
-        attribute which cannot be pickled for a `ProcessPoolExecutor`.
-    """
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
 
-class ExecutorBatchNode(_OnExecutor, AsyncParallelBatchNode):
-    """An `ExecutorNode` that runs `exec` once for every item of what `prep` returned, at once.
-
-    The results keep the order of the items, and each item has its own attempts. `max_concurrency`
-    is how many items are sent away at once; None means twice as many as there are workers.
-
-    When a process dies, every item that was in the pool has lost an attempt, as the pool cannot
-    tell which of them it was.
-    """
-
-    async def _exec(self, items: Any) -> Any:
-        limit = self.max_concurrency
-        if limit is None:
-            self.max_concurrency = 2 * _workers(_pool.get().executor)
-        try:
-            return await super()._exec(items)
-        finally:
-            self.max_concurrency = limit
-
-
-def _is_death(error: Exception) -> bool:
-    return isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"  # the latter is Dask's
-
-
-def _workers(executor: Executor) -> int:
-    """How many work at once, as far as an executor tells: the standard library keeps it in `_max_workers`."""
-    return getattr(executor, "_max_workers", None) or os.cpu_count() or 1
-
-
-def _exec_there(cls: Any, attributes: dict[str, Any], attempt: int, prep_res: Any) -> Any:
-    """In the other process: a node like the one at home runs its `exec`."""
-    node = cls.__new__(cls)
-    vars(node).update(attributes)
-    node.cur_retry = attempt
-    return node.exec(prep_res)
-
-
-def _check_travels(node: Any, attributes: dict[str, Any]) -> None:
-    for name, value in [("class", type(node)), *attributes.items()]:
-        try:
-            pickle.dumps(value)
-        except Exception as error:
-            what = f"its class {value.__qualname__}" if name == "class" else f"its attribute {name} = {value!r:.100}"
-            advice = "define it at the top of a module" if name == "class" else f"make {name} inside of exec"
-            raise TypeError(
-                f"{type(node).__name__} cannot be sent to another process: {what} cannot be pickled; {advice}"
-            ) from error
-
-
-@contextlib.asynccontextmanager
-async def opened(executor: MakesExecutor) -> AsyncIterator[Executor]:
-    """The executor itself, or one that is made, and closed at the end."""
-    pool = _Pool(executor)
-    try:
-        yield pool.executor
-    finally:
-        await pool.close()
-
-
-async def run_on(executor: Executor | None, function: Callable[..., Any], *args: Any) -> Any:
-    """The result of `function(*args)` on an executor; None means a thread of the event loop's own.
-
-    A thread gets a copy of the context. On cancellation, work that runs already is waited for.
-    """
-    if executor is not None:
-        return await _result(_submit(executor, function, *args))
-    waiting = asyncio.ensure_future(asyncio.to_thread(function, *args))
-    try:
-        return await asyncio.shield(waiting)
-    except asyncio.CancelledError:
-        await _undisturbed(waiting)
-        raise
-
-
-def _submit(executor: Executor, function: Callable[..., Any], *args: Any) -> Future[Any]:
-    if isinstance(executor, ThreadPoolExecutor):
-        return executor.submit(contextvars.copy_context().run, function, *args)
-    return executor.submit(function, *args)
-
-
-async def _result(future: Future[Any]) -> Any:
-    """The result of a future; on cancellation it is cancelled, or waited for if it runs already."""
-    waiting = asyncio.wrap_future(future)
-    try:
-        return await asyncio.shield(waiting)
-    except asyncio.CancelledError:
-        if not future.cancel():
-            await _undisturbed(waiting)
-        raise
-
-
-async def _undisturbed(future: asyncio.Future[Any]) -> None:
+async def ended(future: asyncio.Future[Any]) -> None:
     """Wait until a future is done, whatever comes of it, even while we are being cancelled."""
     cancelled = None
     while not future.done():
@@ -239,3 +133,253 @@ async def _undisturbed(future: asyncio.Future[Any]) -> None:
         future.exception()  # seen, so that asyncio does not report it as lost
     if cancelled:
         raise cancelled
+
+
+async def _result(future: Future[Any]) -> Any:
+    """The result of a future; on cancellation it is cancelled, or waited for if it runs already."""
+    waiting = asyncio.wrap_future(future)
+    try:
+        return await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        if not future.cancel():
+            await ended(waiting)
+        raise
+
+
+def _submit(executor: Executor, function: Callable[..., Any], *args: Any) -> Future[Any]:
+    if isinstance(executor, ThreadPoolExecutor):
+        return executor.submit(contextvars.copy_context().run, function, *args)
+    return executor.submit(_work_on_cluster, function, *args)
+
+
+def _is_death(error: Exception) -> bool:
+    return isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"  # the latter is Dask's
+
+
+# Nodes
+
+
+class ExecutorNode(AsyncNode):
+    """A node whose `exec` runs on `executor`, so that the event loop is free meanwhile.
+
+    executor: a `concurrent.futures.Executor`, which stays open; or a callable that makes one for
+        each visit, which is closed before `post`, such as `ProcessPoolExecutor`; or a `Pool`; None
+        means a thread of its own. A class attribute, or a keyword, which wins.
+
+    Write `prep`, `exec`, `exec_fallback` and `post` as in a `Node`. Threads get a copy of the
+    context, so hooks, `emit` and `cur_retry` work there. To another process travel the class,
+    the attributes of the node and the item, not the graph; `emit` is an error there.
+
+    When a run is cancelled, an `exec` that has not started never does; one that runs is waited
+    for, as nobody can stop a thread.
+
+    Raises: `WorkerDied` if a process of the pool is gone. It counts as a failed attempt, and a
+        process pool that the node made is made anew for the next. `TypeError` that names what
+        cannot be pickled for a process; `RemoteError` for an error that cannot.
+    """
+
+    executor: MakesExecutor | Pool = None
+
+    def __init__(self, *args: Any, executor: MakesExecutor | Pool = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if executor is not None:
+            self.executor = executor
+
+    async def prep_async(self, shared: Any) -> Any:
+        return self.prep(shared)
+
+    async def exec_async(self, prep_res: Any) -> Any:
+        if isinstance(self.pool.executor, ThreadPoolExecutor):
+            return await self.elsewhere(prep_res, self.exec, prep_res)
+        attributes = {name: value for name, value in vars(self).items() if name not in STAYS_HERE}
+        return await self.elsewhere(prep_res, _exec_there, type(self), attributes, self.cur_retry, prep_res)
+
+    async def exec_fallback_async(self, prep_res: Any, exc: Exception) -> Any:
+        return self.exec_fallback(prep_res, exc)
+
+    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        return self.post(shared, prep_res, exec_res)
+
+    @property
+    def pool(self) -> Pool:
+        """Where the visit at hand sends its exec."""
+        return _visit.get()[1]
+
+    async def elsewhere(self, prep_res: Any, function: Callable[..., Any], *args: Any) -> Any:
+        """The result of `function(*args)`, which is the exec of `prep_res`, on the executor of this visit."""
+        return await self.pool.run(lambda: f"{name_of(self)}: exec({prep_res!r:.100})", function, *args)
+
+    async def _exec(self, prep_res: Any) -> Any:
+        is_shared = isinstance(self.executor, Pool)
+        pool = self.executor if isinstance(self.executor, Pool) else Pool(self.executor, self._threads())
+        token = _visit.set((self, pool))
+        try:
+            return await super()._exec(prep_res)
+        finally:
+            _visit.reset(token)
+            if not is_shared:
+                await pool.close()
+
+    def _threads(self) -> int | None:
+        return 1
+
+
+class _TwiceTheWorkers:
+    """The limit of a batch that names none, while it runs; an attribute of the node or its class stands before it."""
+
+    def __get__(self, node: Any, owner: type) -> int | None:
+        visited, pool = _visit.get((None, None))
+        workers = pool.workers if pool and visited is node else None
+        return workers and 2 * workers
+
+
+class ExecutorBatchNode(ExecutorNode, AsyncParallelBatchNode):
+    """An `ExecutorNode` that runs `exec` once for every item of what `prep` returned, at once.
+
+    The results keep the order of the items, and each item has its own attempts. `max_concurrency`
+    is how many items are sent away at once, and without an executor the number of threads; None
+    means twice as many items as there are workers, and all of them to a cluster, which does not
+    tell how many it has.
+
+    When a process dies, every item that was in the pool has lost an attempt, as the pool cannot
+    tell which of them it was.
+    """
+
+    max_concurrency: Any = _TwiceTheWorkers()
+
+    def __init__(self, *args: Any, max_concurrency: int | None = None, **kwargs: Any) -> None:
+        limit: dict[str, Any] = {} if max_concurrency is None else {"max_concurrency": max_concurrency}
+        super().__init__(*args, **limit, **kwargs)
+
+    def _threads(self) -> int | None:
+        return self.max_concurrency  # type: ignore[no-any-return]  # a number or None
+
+
+_visit: contextvars.ContextVar[tuple[Any, Pool]] = contextvars.ContextVar("visit")
+"""The node whose exec runs, and its pool: of the visit and not of the node, which may run several times at once."""
+
+
+# In the other process
+
+
+class _Outside:
+    """The `pocketflow.Watcher` of a worker process: work is done as it is, but nobody hears of it."""
+
+    def __init__(self, executing: Any = None) -> None:
+        self.executing = executing
+
+    def do(self, role: str, node: Any, work: Callable[..., Any], *args: Any, index: int | None = None) -> Any:
+        around = watcher.set(_Outside(node if role == "exec" else None))
+        try:
+            return work(*args)
+        finally:
+            watcher.reset(around)
+
+    async def do_async(
+        self, role: str, node: Any, work: Callable[..., Any], *args: Any, index: int | None = None
+    ) -> Any:
+        around = watcher.set(_Outside(node if role == "exec" else None))
+        try:
+            result = work(*args)
+            return await result if hasattr(result, "__await__") else result
+        finally:
+            watcher.reset(around)
+
+    def tell(self, method: str, *args: Any) -> Awaitable[None]:
+        if method == "on_event":
+            raise RuntimeError(
+                f"{args[0]!r:.100} was emitted in a worker process, outside of the run: return what is to be told, "
+                "and emit it in post"
+            )
+        return asyncio.sleep(0)
+
+
+def _work_outside(context: contextvars.Context, function: Callable[..., Any], *args: Any) -> Any:
+    context.run(watcher.set, _Outside())
+    return context.run(function, *args)
+
+
+def _work_on_cluster(function: Callable[..., Any], *args: Any) -> Any:
+    return _work_outside(contextvars.copy_context(), function, *args)  # Dask keeps its worker in a context variable
+
+
+def _exec_there(cls: Any, attributes: dict[str, Any], attempt: int, prep_res: Any) -> Any:
+    """A node like the one at home runs its `exec`."""
+    node = cls.__new__(cls)
+    vars(node).update(attributes)
+    node.cur_retry = attempt
+    return node.exec(prep_res)
+
+
+# What travels to a process pool and back: bytes, as what cannot be read again would break the pool
+
+
+class _Traceback(Exception):
+    """The traceback of an error in another process, as text; its cause here."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def _packed(title: Callable[[], str], function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
+    try:
+        return pickle.dumps((function, args))
+    except Exception as error:
+        raise TypeError(f"{title()} cannot be sent to another process: {_culprit(function, args)}") from error
+
+
+def _culprit(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
+    """What of the work cannot be pickled, and what to write instead."""
+    if function is _exec_there:
+        cls, attributes, *_ = args
+        if not _travels(cls):
+            return f"its class {cls.__qualname__} cannot be pickled; define it at the top of a module"
+        for name, value in attributes.items():
+            if not _travels(value):
+                return f"its attribute {name} = {value!r:.100} cannot be pickled; make {name} inside of exec"
+        return "its item cannot be pickled; send what makes it, such as a path"
+    if not _travels(function):
+        return f"{function!r:.100} cannot be pickled; define it at the top of a module"
+    return f"its arguments {args!r:.200} cannot be pickled; send what makes them, such as a path"
+
+
+def _travels(value: Any) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:
+        return False
+    return True
+
+
+def _work_there(parcel: bytes) -> bytes:
+    """In the worker: the result or the error of the work, and the traceback."""
+    try:
+        function, args = pickle.loads(parcel)
+        result = _work_outside(contextvars.Context(), function, *args)
+    except BaseException as error:
+        return _packed_error(error)
+    try:
+        return pickle.dumps((result, None, ""))
+    except Exception as error:
+        return _packed_error(TypeError(f"its result {result!r:.100} cannot be pickled: {error}"))
+
+
+def _packed_error(error: BaseException) -> bytes:
+    text = "".join(traceback.format_exception(error))
+    try:
+        parcel = pickle.dumps((None, error, text))
+        pickle.loads(parcel)
+    except Exception:  # an error may be pickled and yet not be read again, as one whose __init__ needs a keyword
+        summary = "".join(traceback.format_exception_only(error)).strip()
+        return pickle.dumps((None, RemoteError(summary), text))
+    return parcel
+
+
+def _unpacked(title: Callable[[], str], parcel: bytes) -> Any:
+    try:
+        result, error, text = pickle.loads(parcel)
+    except Exception as error:
+        raise TypeError(f"{title()} returned what cannot be read here: {error!r}") from error
+    if error is not None:
+        raise error from _Traceback(text)
+    return result

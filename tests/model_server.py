@@ -1,7 +1,8 @@
 """A real HTTP server on loopback that speaks the chat completions protocol, its faults included.
 
-with model_server(reply) as server: `reply(prompt)` gives what the model says, a text or one of the
-faults below; `server.requests` holds the bodies that came, and `server.environment` leads to it.
+with model_server(reply) as server: `reply(prompt)` gives what the model says: a text, a dict of a
+message's fields such as "tool_calls", or one of the faults below; `server.requests` holds the
+bodies that came, and `server.environment` leads to it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+USAGE = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}  # of every answer
 
 
 @dataclass
@@ -54,7 +57,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         if isinstance(answer, str):
             streamed = request.get("stream")
-            answer = Raw(stream(answer), content_type="text/event-stream") if streamed else Raw(whole(answer))
+            answer = Raw(stream(answer), content_type="text/event-stream") if streamed else {"content": answer}
+        if isinstance(answer, dict):
+            answer = Raw(whole(answer, USAGE))
         self.send(answer)
 
     def send(self, raw: Raw) -> None:
@@ -71,15 +76,15 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def whole(text: str) -> str:
-    message = {"role": "assistant", "content": text}
-    return completion("chat.completion", [{"index": 0, "message": message, "finish_reason": "stop"}])
+def whole(fields: dict[str, Any], usage: dict[str, int] | None = None) -> str:
+    message = {"role": "assistant", **fields}
+    return completion("chat.completion", [{"index": 0, "message": message, "finish_reason": "stop"}], usage)
 
 
 def stream(text: str, *, end: bool = True) -> str:
     """Server-sent events word by word, with comment lines, and a chunk at the end that only counts tokens."""
     pieces = [": a comment\n\n", *(chunk(word + " ") for word in text.split())]
-    ending = [chunk(None, "stop"), data(completion("chat.completion.chunk", [])), "data: [DONE]\n\n"]
+    ending = [chunk(None, "stop"), data(completion("chat.completion.chunk", [], USAGE)), "data: [DONE]\n\n"]
     return "".join(pieces + ending * end)
 
 
@@ -92,8 +97,9 @@ def data(text: str) -> str:
     return f"data: {text}\n\n"
 
 
-def completion(kind: str, choices: list[Any]) -> str:
-    return json.dumps({"id": "1", "object": kind, "created": 0, "model": "loopback", "choices": choices})
+def completion(kind: str, choices: list[Any], usage: dict[str, int] | None = None) -> str:
+    facts = {"id": "1", "object": kind, "created": 0, "model": "loopback", "choices": choices}
+    return json.dumps(facts | ({"usage": usage} if usage else {}))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pocketflow as pf
-from pocketflow.trace import Progress, Trace
+from pocketflow.hooks import Hook
+from pocketflow.progress import Progress
+from pocketflow.trace import Trace
 from tests.benchmarks.bench_core import batch, no_op, sync_steps
 from tests.benchmarks.measure import Row, compare
 
@@ -23,7 +25,7 @@ class Terminal(io.StringIO):
 
 
 HOOKS: dict[str, Callable[[], AbstractContextManager[object]]] = {
-    "an empty hook": lambda: pf.hooked(pf.Hook()),
+    "an empty hook": Hook,
     "Trace": Trace,
     "Progress": lambda: Progress(io.StringIO()),
     "Progress on a terminal": lambda: Progress(Terminal()),

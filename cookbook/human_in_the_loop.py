@@ -1,0 +1,88 @@
+"""Human in the loop: a run that stops for an answer, and goes on in another process, days later if need be.
+
+    python -m cookbook.human_in_the_loop [REQUEST ...]     starts, and stops with a question
+    python -m cookbook.human_in_the_loop --answer yes      goes on from there; any other answer is a wish
+
+What was drafted before the question is not drafted again: the journal has it. Nothing waits
+meanwhile, as no process is left. The run is kept in human_in_the_loop.db, in the current folder.
+"""
+
+import sys
+from pathlib import Path
+
+from cookbook.llm import call_llm, retry_after
+from cookbook.terminal import run
+from pocketflow import Flow, Node
+from pocketflow.journal import Journal, Paused, pause
+
+FILE, RUN = Path("human_in_the_loop.db"), "refund"
+REQUEST = "The lamp arrived broken, I want my money back."
+PROMPT = """
+Draft a friendly answer to this customer, in two sentences.
+
+Customer: {request}
+
+The editor's wish: {wish}
+"""
+
+
+class Draft(Node):
+    def prep(self, shared):
+        return shared["request"], shared.get("wish", "none")
+
+    def exec(self, inputs):
+        request, wish = inputs
+        print("(drafting)")
+        return call_llm(PROMPT.format(request=request, wish=wish), offline=lambda: write_draft(request, wish))
+
+    def post(self, shared, inputs, draft):
+        shared["draft"] = draft
+
+
+class Approve(Node):
+    def prep(self, shared):
+        return shared["draft"]
+
+    def exec(self, draft):
+        return pause(f"Send this?\n\n  {draft}\n")  # stops the run; the next one goes on with the answer
+
+    def post(self, shared, draft, answer):
+        shared["wish"] = answer
+        return "send" if answer == "yes" else "again"
+
+
+class Send(Node):
+    def post(self, shared, prep_res, exec_res):
+        print(f"Sent: {shared['draft']}")
+
+
+def write_draft(request, wish):
+    about = request.split(",")[0].rstrip(".")
+    return f"We are sorry to read: {about!r}. You get your money back." + f" P.S. {wish}" * (wish != "none")
+
+
+draft, approve = Draft(max_retries=3, wait=retry_after), Approve()
+draft >> approve
+approve - "again" >> draft
+approve - "send" >> Send()
+
+
+def main():
+    words = sys.argv[1:]
+    shared = {}
+    with Journal(FILE) as journal:
+        waiting = [question for known in journal.runs() for question in known["questions"]]
+        if words[:1] == ["--answer"] and waiting:
+            journal.answer(RUN, " ".join(words[1:]))
+        elif not waiting:
+            shared["request"] = " ".join(words) or REQUEST
+        try:
+            journal.run(Flow(start=draft), shared, run_id=RUN)
+        except Paused as paused:
+            print(f"{paused.question}\nAnswer with: python -m cookbook.human_in_the_loop --answer yes")
+            return
+    FILE.unlink()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,194 @@
+"""The first recipes of the course, and how any recipe begins and ends."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pocketflow.graph import check
+from tests.cookbook.runner import NEEDS, OFFLINE, ROOT, ask, call, environment, run, run_process
+from tests.model_server import model_server
+
+
+def test_the_command_of_the_readme_works_in_a_process_of_its_own():
+    done = run_process("agent", "How do I cache the results of a function?")
+    assert (done.returncode, done.stderr) == (0, OFFLINE)
+    assert "[functools.lru_cache]" in done.stdout
+
+
+def test_hello_answers_from_the_documentation():
+    assert ask("hello") == "Shuffle list x in place, and return None. [random.shuffle]\n"
+
+
+def test_hello_takes_the_other_edge_for_what_nobody_knows():
+    assert ask("hello", "What is zzyzx?") == "I do not know.\n"
+
+
+def test_hello_shows_what_a_model_says():
+    pytest.importorskip("openai", reason=NEEDS)
+    with model_server(lambda prompt: "Use random.shuffle.") as server:
+        assert run("hello", "How do I shuffle a list?", model=server.environment) == "Use random.shuffle.\n"
+    assert "Question: How do I shuffle a list?" in server.requests[0]["messages"][0]["content"]
+
+
+def test_recipe_finder_prints_what_the_tutorial_promises(monkeypatch: pytest.MonkeyPatch):
+    assert find_recipe(monkeypatch) == (
+        "Starting async recipe flow...\n"
+        "🌐 Fetching recipes for 'chicken'... (simulating 2 sec delay)\n"
+        "✅ Recipes for 'chicken' fetched!\n"
+        "Stored recipes for chicken.\n"
+        "💡 Suggestion: Pizza\n"
+        "\n"
+        "Async recipe flow finished.\n"
+    )
+
+
+def test_recipe_finder_takes_the_other_edge_for_what_it_does_not_know(monkeypatch: pytest.MonkeyPatch):
+    assert "Nothing is known about gravel; try one of: chicken, lentils" in find_recipe(monkeypatch, "gravel")
+
+
+def find_recipe(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    """What the recipe prints, whose simulated service waits two seconds and here none."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    output = run("recipe_finder", *arguments)
+    assert slept == [2]
+    return output
+
+
+def test_chat_answers_remembers_and_ends_at_bye():
+    answers = ask("chat", stdin="sort a list\nagain\nbye\n").split("> ")
+    assert answers[1].endswith("[list.sort]\n")
+    assert answers[1:] == [answers[1], answers[1], ""]
+
+
+def test_chat_ends_cleanly_where_the_input_does():
+    assert run("chat") == "> \n"
+
+
+def test_chat_sends_the_whole_history_to_a_model():
+    pytest.importorskip("openai", reason=NEEDS)
+    with model_server(lambda prompt: f"You said {prompt}.") as server:
+        assert run("chat", stdin="one\ntwo\n", model=server.environment) == "> You said one.\n> You said two.\n> \n"
+    said = [[message["content"] for message in request["messages"]][1:] for request in server.requests]
+    assert said == [["one"], ["one", "You said one.", "two"]]
+
+
+def test_ctrl_c_ends_a_chat_without_a_traceback():
+    command = [sys.executable, "-u", "-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+               "import runpy; runpy.run_module('cookbook.chat', run_name='__main__')"]  # fmt: skip
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    chat = subprocess.Popen(command, cwd=ROOT, env=environment(), **pipes)
+    try:
+        assert chat.stdout.read(2) == b"> "
+        chat.send_signal(signal.SIGINT)
+        assert chat.communicate(timeout=30) == (b"\n", b"")
+    finally:
+        chat.kill()
+        chat.wait()
+    assert chat.returncode == 130
+
+
+def test_structured_output_is_repaired_by_the_second_attempt():
+    pytest.importorskip("pydantic", reason=NEEDS)
+    attempt, _, person = ask("structured_output").partition("\n")
+    assert attempt == "accepted at attempt 2"
+    assert json.loads(person) == {
+        "name": "Ada Lovelace", "email": "ada@example.org", "skills": ["python", "sql", "french"],
+    }  # fmt: skip
+
+
+def test_structured_output_tells_a_model_what_was_wrong():
+    pytest.importorskip("pydantic", reason=NEEDS)
+    pytest.importorskip("openai", reason=NEEDS)
+
+    def reply(prompt: str) -> str:
+        skills = [] if "Input should be 'python', 'sql'" in prompt else ["juggling"]
+        return json.dumps({"name": "Bob", "email": "b@c.de", "skills": skills})
+
+    with model_server(reply) as server:
+        assert '"skills": []' in run("structured_output", model=server.environment)
+    assert len(server.requests) == 2
+
+
+def test_structured_output_gives_up_after_three_attempts(tmp_path: Path):
+    pytest.importorskip("pydantic", reason=NEEDS)
+    letter = tmp_path / "letter.txt"
+    letter.write_text("Bob\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.sleep", lambda seconds: None)
+        assert call("structured_output", str(letter))[0] == 1
+
+
+def test_workflow_writes_an_article_with_three_sections():
+    lines = ask("workflow", "sort a list").splitlines()
+    assert lines[0] == "# Sort a list"
+    assert "## list.sort" in lines
+    assert sum(line.startswith("## ") for line in lines) == 3
+
+
+def test_batch_reads_a_file_in_chunks(tmp_path: Path):
+    table = tmp_path / "table.csv"
+    table.write_text("name,n\n" + "".join(f"row,{n}\n" for n in range(1, 121)))
+    assert run("batch", str(table), "n") == "120 rows in 3 chunks\ntotal 7260, mean 60.50, largest 120\n"
+
+
+def test_nested_batch_averages_every_pupil_and_the_school():
+    assert run("nested_batch") == (
+        "class_a\n  ada: 1.33\n  bob: 3.00\nclass_b\n  cyd: 2.00\n  dan: 4.00\nschool: 2.58\n"
+    )
+
+
+def test_map_reduce_tells_what_it_could_not_read(tmp_path: Path):
+    text = tmp_path / "tea.txt"
+    text.write_text("Tea is hot. Tea needs water, hot water. Bye.")
+    assert ask("map_reduce", str(text), str(tmp_path / "gone")) == (
+        "tea.txt: Tea needs water, hot water.\ngone: (FileNotFoundError)\n2 files, above all about: tea, needs, water\n"
+    )
+
+
+def test_typed_store_runs_on_a_dataclass():
+    assert run("typed_store", "to be or perhaps not") == "5 words, the longest is 'perhaps'\n"
+
+
+@pytest.mark.parametrize("recipe", ["cpu_batch", "rate_limit", "usage_and_cost"])
+@pytest.mark.parametrize("word", ["many", "0", "-1", "1.5"])
+def test_what_is_no_number_is_told_in_one_line(recipe: str, word: str):
+    assert call(recipe, word) == (2, "", f"{word}: write a whole number of at least 1\n")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "package", "line"),
+    [
+        ("structured_output", "pydantic", "needs pydantic: pip install pydantic\n"),
+        ("web_service", "fastapi", "needs FastAPI: pip install fastapi httpx\n"),
+        ("dask_batch", "distributed", "needs Dask: pip install 'dask[distributed]'\n"),
+    ],
+)
+def test_a_recipe_without_its_package_says_what_to_install(
+    recipe: str, package: str, line: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert call(recipe) == (2, "", line)
+
+
+FLOWS = [file.stem for file in sorted((ROOT / "cookbook").glob("*.py")) if "\nflow = " in file.read_text()]
+
+
+@pytest.mark.parametrize("recipe", sorted({*FLOWS} - {"draw"}))  # which shows a flow with mistakes
+def test_the_check_finds_nothing_in_the_flow_of_a_recipe(recipe: str):
+    try:
+        module = importlib.import_module(f"cookbook.{recipe}")
+    except SystemExit:
+        pytest.skip(NEEDS)
+    assert check(module.flow) == []

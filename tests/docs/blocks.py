@@ -1,0 +1,34 @@
+"""The programs in a document, and what stands below them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cookbook.runner import OFFLINE, ROOT, call_file, environment
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def programs(document: str) -> list[tuple[str, str | None]]:
+    """The Python blocks of a document, each with the text block that follows it, if one does."""
+    blocks = BLOCK.findall((ROOT / document).read_text())
+    pairs = zip(blocks, [*blocks[1:], ("", "")], strict=True)
+    return [(code, text if kind == "text" else None) for (lang, code), (kind, text) in pairs if lang == "python"]
+
+
+def printed(code: str, folder: Path) -> str:
+    """What a program prints; in this process, unless it starts some itself. It may say that it is offline."""
+    file = folder / "program.py"
+    file.write_text(code)
+    if "ProcessPoolExecutor" in code:
+        command = [sys.executable, "-W", "error", str(file)]
+        settings = {**environment(), "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=60)
+        status, out, err = done.returncode, done.stdout, done.stderr
+    else:
+        status, out, err = call_file(file)
+    assert (status, err.removeprefix(OFFLINE)) == (0, "")
+    return out

@@ -1,0 +1,57 @@
+"""Every snippet runs: docstrings, and the programs of the README with the output it shows."""
+
+from __future__ import annotations
+
+import doctest
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pocketflow
+from tests.cookbook.runner import OFFLINE, ROOT, ask, environment
+from tests.docs.blocks import BLOCK, printed, programs
+
+README = (ROOT / "README.md").read_text()
+MODULES = [module.name for module in pkgutil.walk_packages(pocketflow.__path__, "pocketflow.")]
+
+
+@pytest.mark.parametrize("name", ["pocketflow", *MODULES])
+def test_the_examples_of_the_docstrings_hold(name: str):
+    if not name.endswith("__main__"):
+        module = pytest.importorskip(name)
+        assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
+
+
+@pytest.mark.parametrize(("code", "output"), programs("README.md"), ids=lambda value: None)
+def test_a_program_of_the_readme_prints_what_stands_below_it(
+    code: str, output: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert output in (None, printed(code, tmp_path))
+
+
+def test_the_commands_of_the_readme_print_what_stands_below_them(tmp_path: Path):
+    blocks = BLOCK.findall(README)
+    start = next(at for at, (_, code) in enumerate(blocks) if code.startswith("python -m pocketflow"))
+    (_, commands), (_, output) = blocks[start : start + 2]
+    settings = {**environment(), "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    command = ["bash", "-ec", commands]
+    done = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, output), done.stderr
+
+
+def test_the_first_command_of_the_readme_prints_what_stands_below_it():
+    blocks = BLOCK.findall(README)
+    (_, command), (kind, output) = blocks[:2]
+    assert (command, kind) == ('python -m cookbook.agent "How do I cache the results of a function?"\n', "text")
+    assert OFFLINE + ask("agent", "How do I cache the results of a function?") == output
+
+
+def test_the_readme_has_at_most_three_hundred_lines_and_links_to_what_is_there():
+    assert len(README.splitlines()) <= 300
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert link.startswith("https://") or (ROOT / link).exists(), link

@@ -1,0 +1,31 @@
+"""A flow as the last line of a notebook's cell, in a notebook that really runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pocketflow import Flow, Node
+from pocketflow.graph import to_svg, to_text
+
+CELL = """\
+from pocketflow import Flow, Node
+import pocketflow.graph
+class Ask(Node): ...
+Flow(Ask())"""
+
+
+@pytest.mark.filterwarnings("ignore")  # of Jupyter's own modules
+def test_a_flow_as_the_last_line_of_a_cell_is_its_picture():
+    nbformat = pytest.importorskip("nbformat", reason="needs nbconvert and ipykernel")
+    preprocessors = pytest.importorskip("nbconvert.preprocessors", reason="needs nbconvert and ipykernel")
+    pytest.importorskip("ipykernel", reason="needs nbconvert and ipykernel")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    root = Path(__file__).parents[2]
+    runner = preprocessors.ExecutePreprocessor(timeout=60, kernel_name="python3")
+    done, _ = runner.preprocess(notebook, {"metadata": {"path": str(root)}})
+    [output] = done.cells[0].outputs
+    flow = Flow(type("Ask", (Node,), {})())
+    assert output.data["text/html"] == output.data["image/svg+xml"] == to_svg(flow)
+    assert output.data["text/plain"] == to_text(flow)

@@ -1,0 +1,220 @@
+"""The journal and real processes: killed, stopped, beside each other. The long proof is `tests.benchmarks.kill`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pocketflow as pf
+from pocketflow.journal import Journal, RunBusy
+from pocketflow.hooks import Hook, Step, hooked
+from tests.core import test_random_graphs as oracle
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+import sys
+import pocketflow as pf
+from pocketflow.journal import Journal, RunBusy
+
+class Tell(pf.Node):
+    def exec(self, prep_res):
+        print("in exec", flush=True)
+        return sys.stdin.readline().strip()
+
+    def post(self, shared, prep_res, answer):
+        shared["answers"] = [*shared.get("answers", ()), answer]
+
+first = Tell()
+first >> Tell()
+flow, run_id = pf.Flow(first), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+with Journal(sys.argv[1]) as journal:
+    try:
+        shared = {}
+        journal.run(flow, shared, run_id=run_id)
+        print("finished", shared["answers"])
+    except RunBusy as error:
+        print("busy:", error)
+"""
+
+
+def start(path: Path, run_id: str = "run") -> subprocess.Popen[str]:
+    """A process that is ready to run, and waits for a line at its start and in every exec."""
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(path), run_id]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+    assert heard(process) == "ready"
+    return process
+
+
+def tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+
+
+def heard(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def rest(process: subprocess.Popen[str], *lines: str) -> str:
+    """What the process still prints, when it has got these lines."""
+    out, _ = process.communicate("".join(f"{line}\n" for line in lines), timeout=60)
+    return out.strip()
+
+
+def begin(path: Path) -> subprocess.Popen[str]:
+    """A process whose first node is done, and whose second one is at work."""
+    process = start(path)
+    for line in ("go", "one"):
+        tell(process, line)
+        assert heard(process) == "in exec"
+    return process
+
+
+def end(process: subprocess.Popen[str], how: signal.Signals) -> None:
+    process.send_signal(how)
+    process.communicate(timeout=60)
+
+
+def test_processes_killed_at_statements_and_at_random_lose_nothing_and_run_nothing_twice():
+    """The full proof, more than 500 kills, is `python -m tests.benchmarks.kill`."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.benchmarks.kill", "20", "25", "0", "10"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    claim = r"(\d+) kills .* of 8 flows: every store was right, nothing that was finished ran again\n10 races"
+    found = re.match(claim, done.stdout)
+    assert found
+    assert int(found[1]) >= 40
+
+
+def test_a_killed_owner_is_taken_over_at_once(tmp_path: Path):
+    end(begin(tmp_path / "runs.db"), signal.SIGKILL)
+    with Journal(tmp_path / "runs.db") as journal:
+        assert journal.runs()[0]["status"] == "running"
+    process = start(tmp_path / "runs.db")
+    assert rest(process, "go", "two").splitlines() == ["in exec", "finished ['one', 'two']"]
+    assert not [*tmp_path.glob("*owner*")]
+
+
+def test_a_living_owner_keeps_a_second_process_out(tmp_path: Path):
+    first, second = begin(tmp_path / "runs.db"), start(tmp_path / "runs.db")
+    assert rest(second, "go").startswith("busy: 'run' is being run by another owner")
+    assert rest(first, "two") == "finished ['one', 'two']"
+
+
+def test_an_owner_that_was_stopped_cannot_write_after_a_takeover(tmp_path: Path):
+    class Tell(pf.Node):
+        def exec(self, prep_res: Any) -> Any:
+            return "other"
+
+        def post(self, shared: Any, prep_res: Any, answer: Any) -> Any:
+            shared["answers"] = [*shared["answers"], answer]
+
+    process = begin(tmp_path / "runs.db")
+    process.send_signal(signal.SIGSTOP)
+    first = Tell()
+    first >> Tell()
+    shared: dict[str, Any] = {}
+    with Journal(tmp_path / "runs.db") as journal:
+        with pytest.raises(RunBusy):
+            journal.run(pf.Flow(first), {}, run_id="run")
+        journal.run(pf.Flow(first), shared, run_id="run", takeover=True)
+        process.send_signal(signal.SIGCONT)
+        assert rest(process, "late") == "busy: 'run' was taken over: this owner may not write it any more"
+        restored: dict[str, Any] = {}
+        journal.run(pf.Flow(first), restored, run_id="run")
+    assert shared == restored == {"answers": ["one", "other"]}
+
+
+def test_of_two_processes_that_race_for_a_run_one_at_a_time_gets_it(tmp_path: Path):
+    """The same, 200 times over, is in `python -m tests.benchmarks.kill`."""
+    for n in range(5):
+        processes = [start(tmp_path / f"{n}.db") for _ in range(2)]
+        for process in processes:
+            tell(process, "go")
+        told = sorted(rest(process, "one", "two").splitlines()[-1].partition(":")[0] for process in processes)
+        assert told in (["busy", "finished ['one', 'two']"], ["finished ['one', 'two']"] * 2)
+
+
+def test_eight_processes_write_eight_runs_into_one_file(tmp_path: Path):
+    processes = [start(tmp_path / "runs.db", f"run {n}") for n in range(8)]
+    for process in processes:
+        tell(process, "go")
+    for n, process in enumerate(processes):
+        assert rest(process, str(n), "x").splitlines()[-1] == f"finished ['{n}', 'x']"
+    with Journal(tmp_path / "runs.db") as journal:
+        finished = [entry["run_id"] for entry in journal.runs() if entry["status"] == "finished"]
+    assert sorted(finished) == [f"run {n}" for n in range(8)]
+
+
+def test_an_interrupt_stops_the_run_which_can_be_resumed(tmp_path: Path):
+    process = begin(tmp_path / "runs.db")
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    with Journal(tmp_path / "runs.db") as journal:
+        assert journal.runs()[0]["status"] == "failed"
+    assert rest(start(tmp_path / "runs.db"), "go", "two").splitlines()[-1] == "finished ['one', 'two']"
+
+
+class Crash(BaseException):
+    """Stands for the end of the process, where thousands of them are too slow."""
+
+
+class CrashSoon(Hook):
+    """Crashes at the end of a step that was not skipped, or at the start of the one after it."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.left, self.at_start = chance.randint(1, 9), chance.random() < 0.5
+
+    def on_start(self, step: Step) -> None:
+        if self.left == 0:
+            raise Crash
+
+    def on_end(self, step: Step, result: Any) -> None:
+        self.left -= not step.skipped
+        if self.left == 0 and not self.at_start:
+            raise Crash
+
+
+@pytest.mark.parametrize("variant", oracle.VARIANTS)
+def test_a_random_graph_that_crashes_again_and_again_does_what_the_naive_interpreter_does(tmp_path: Path, variant: str):
+    chance, crashes = random.Random(3), 0
+    with warnings.catch_warnings(), Journal(tmp_path / "runs.db") as journal:
+        warnings.simplefilter("ignore", pf.FlowWarning)
+        for number in range(1000):
+            graph, log = oracle.plan(chance), list[Any]()
+            action = oracle.interpret(graph, log, {})
+            flow = oracle.build(graph, *oracle.VARIANTS[variant])
+            while len(log) < 100:
+                shared: dict[str, Any] = {"log": [], "counts": {}}
+                try:
+                    with hooked(CrashSoon(chance)):
+                        result = journaled(journal, flow, shared, f"run {number}")
+                except Crash:
+                    crashes += 1
+                else:
+                    assert (result, shared["log"]) == (action, log)
+                    break
+    assert crashes > 1000
+
+
+def journaled(journal: Journal, flow: Any, shared: dict[str, Any], run_id: str) -> Any:
+    if isinstance(flow, pf.AsyncFlow):
+        return asyncio.run(journal.run_async(flow, shared, run_id=run_id))
+    return journal.run(flow, shared, run_id=run_id)

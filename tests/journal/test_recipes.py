@@ -1,0 +1,44 @@
+"""The recipes on the journal: they die, wait and come back as they say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cookbook.runner import OFFLINE, ROOT, environment, run_process
+
+
+def test_durable_is_killed_twice_and_pays_for_nothing_twice():
+    lines = run_process("durable").stdout.splitlines()
+    assert lines[:2] == ["killed; starting again"] * 2
+    assert lines[2].startswith("abs: ")
+    assert lines[-1] == "19 calls paid, 1 at most for one name"
+
+
+def approve(folder: Path, *arguments: str) -> tuple[str, str]:
+    """What the recipe prints, to stdout and to stderr, when it runs in that folder."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "cookbook.human_in_the_loop", *arguments],
+        cwd=folder,
+        env={**environment(), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout, done.stderr
+
+
+def test_human_in_the_loop_goes_on_in_another_process_with_the_answer(tmp_path: Path):
+    question = (
+        "Send this?\n\n  We are sorry to read: 'My tea is cold'. You get your money back.{}\n\n"
+        "Answer with: python -m cookbook.human_in_the_loop --answer yes\n"
+    )
+    assert approve(tmp_path, "My tea is cold.") == (f"(drafting)\n{question.format('')}", OFFLINE)
+    assert approve(tmp_path) == (question.format(""), "")
+    again = question.format(" P.S. be brief")
+    assert approve(tmp_path, "--answer", "be", "brief") == (f"(drafting)\n{again}", OFFLINE)
+    sent = "Sent: We are sorry to read: 'My tea is cold'. You get your money back. P.S. be brief\n"
+    assert approve(tmp_path, "--answer", "yes") == (sent, "")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,97 @@
+"""Live progress on a real pseudo terminal: a person sees what runs, and everything that was printed or logged."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+
+import pytest
+
+from tests.progress.screen import Screen, on_terminal, screen_after
+
+pytest.importorskip("rich", reason="needs the progress extra: pip install -e '.[progress]'")
+
+START = """
+import logging, sys, time
+import pocketflow as pf
+from pocketflow.progress import Progress
+class Call(pf.BatchNode):
+    def prep(self, shared): return range(8)
+    def exec(self, item): work(item)
+def run(node):
+    with Progress():
+        node.run({})
+"""
+
+
+def without_time(lines: list[str]) -> list[str]:
+    return [re.sub(r"[\d.]+ (us|ms|s)\b", "T", line) for line in lines]
+
+
+def test_all_that_nodes_print_is_there_and_no_bar_is_left():
+    program = f"{START}\nwork = lambda item: (print('item', item, flush=True), time.sleep(0.03))\nrun(Call())"
+    lines = without_time(screen_after(program))
+    assert lines == [*(f"item {item}" for item in range(8)), "Call: done after T, 8 items"]
+
+
+def test_all_that_is_logged_is_there():
+    program = f"""{START}
+logging.basicConfig(format="%(message)s")
+work = lambda item: (logging.warning("item %s", item), time.sleep(0.03))
+run(Call())
+logging.warning("after")"""
+    lines = without_time(screen_after(program))
+    assert lines == [*(f"item {item}" for item in range(8)), "Call: done after T, 8 items", "after"]
+
+
+def test_words_that_are_printed_as_they_come_make_one_line():
+    program = f"{START}\nwork = lambda item: (print(item, end=' ', flush=True), time.sleep(0.03))\nrun(Call())"
+    assert without_time(screen_after(program)) == ["Call: done after T, 8 items", "0 1 2 3 4 5 6 7"]
+
+
+def test_a_line_that_is_longer_than_the_terminal_is_not_cut():
+    program = f"{START}\nwork = lambda item: print(f'{{item}}' * 100)\nrun(Call())"
+    assert f"{'3' * 100}" in "".join(screen_after(program, columns=80))
+
+
+def test_what_a_node_writes_into_a_pipe_goes_there():
+    with tempfile.TemporaryFile() as file:
+        lines = screen_after(f"{START}\nwork = print\nrun(Call())", stdout=file.fileno())
+        file.seek(0)
+        assert file.read().split() == [b"%d" % item for item in range(8)]
+    assert without_time(lines) == ["Call: done after T, 8 items"]
+
+
+def test_a_batch_has_a_bar_and_the_time_left_while_it_runs():
+    program = f"{START}\nwork = lambda item: item < 4 or input()\nrun(Call())"
+    seen = frames_until(program, r"Call .*━.* 4/8, .+ s, .+ left")
+    assert seen.count("Call ") == 1
+
+
+def test_numbers_are_whole_on_a_narrow_terminal():
+    program = f"{START}\nCall.__name__ = 'Summarize' * 9\nwork = lambda item: item < 4 or input()\nrun(Call())"
+    assert frames_until(program, r"Summ.*… .*4/8, [\d.]+ (us|ms|s), [\d.]+ (us|ms|s) left", columns=60)
+
+
+def frames_until(program: str, pattern: str, columns: int = 80) -> str:
+    """The screen as soon as it shows `pattern`, of a program that waits there."""
+    screen, pieces = Screen(), on_terminal(program, columns)
+    try:
+        for piece in pieces:
+            screen.feed(piece)
+            if re.search(pattern, shown := "\n".join(screen.shown())):
+                return shown
+    finally:
+        pieces.close()  # type: ignore[attr-defined]  # a generator
+    raise AssertionError(screen.shown())
+
+
+def test_stdout_stderr_and_logs_are_as_before_when_it_is_over():
+    program = f"""{START}
+handler = logging.StreamHandler()
+logging.getLogger("x").addHandler(handler)
+before = sys.stdout, sys.stderr, handler.stream
+work = lambda item: None
+run(Call())
+print(before == (sys.stdout, sys.stderr, handler.stream))"""
+    assert screen_after(program)[-1] == "True"
