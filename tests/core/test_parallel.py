@@ -426,7 +426,6 @@ async def test_cancellation_reaches_every_item_and_waits_for_it(limit: int | Non
     assert alone()
 
 
-@pytest.mark.fixed
 async def test_without_a_limit_what_was_just_started_is_cancelled_at_its_first_wait():
     class Begins(Gated):
         async def prep_async(self, shared: Any) -> Any:
