@@ -550,8 +550,8 @@ class _Work:
             except asyncio.CancelledError as error:
                 self.stop(error)
         if self.failed or self.cancels() != self.cancels_before:
-            if hasattr(items, "aclose"):
-                await items.aclose()
+            if close := getattr(getattr(self, "stream", None), "aclose", None):
+                await close()
             raise self.failed[0] if self.cancels() == self.cancels_before else asyncio.CancelledError
         return self.results
 
@@ -705,7 +705,7 @@ def _note_visit(error: Exception, node: Any) -> None:
     _note(error, f"in {name_of(node)}{' with params' if given else ''}", *given)
     if isinstance(node, BaseNode) and not hasattr(node, "params"):
         _note(error, f"{name_of(node)} is not set up: begin its __init__ with super().__init__()")
-    if isinstance(error, TypeError) and "can't be used in 'await' expression" in str(error):
+    if isinstance(error, TypeError) and "await" in str(error):
         for phase in ("prep_async", "exec_fallback_async", "post_async"):
             if not inspect.iscoroutinefunction(getattr(node, phase, None)):
                 _note(error, f"{name_of(node)}.{phase} is a plain def: write `async def {phase}`")
