@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.test_cookbook import MODEL, OFFLINE, ROOT, ask, run
+import pytest
+
+from tests.test_cookbook import MODEL, NEEDS, OFFLINE, ROOT, ask, run
 
 
 def test_durable_is_killed_twice_and_pays_for_nothing_twice():
@@ -43,6 +45,19 @@ def test_approval_goes_on_in_another_process_with_the_answer(tmp_path: Path):
     sent = "Sent: We are sorry to read: 'My tea is cold'. You get your money back. P.S. be brief\n"
     assert approve(tmp_path, "--answer", "yes") == (sent, "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_fleet_goes_on_with_the_runs_of_a_killed_worker_and_pays_for_nothing_twice(
+    kind: str, request: pytest.FixtureRequest
+):
+    pytest.importorskip("distributed", reason=NEEDS)
+    where = [request.getfixturevalue("postgres").schema()] if kind == "postgres" else []
+    first, resumed, bill = run("fleet", *where).splitlines()
+    assert first.startswith("The castle of Rome is worth a visit.")
+    assert resumed.startswith("A worker was killed; another went on with: ")
+    assert "Rome" in resumed
+    assert bill == "24 calls paid, 1 at most for one sight."
 
 
 def test_llm_cache_pays_for_a_prompt_once(tmp_path: Path):
