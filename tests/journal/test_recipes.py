@@ -13,7 +13,7 @@ from tests.cookbook.runner import OFFLINE, ROOT, environment, run_process
 
 
 def test_durable_is_killed_twice_and_pays_again_only_for_what_was_in_flight():
-    """Of three calls at once the one that kills the process is not paid, so at most two are lost in each of two kills."""
+    """Of three calls at once the one that kills the process is not paid, so two kills lose four at most."""
     lines = run_process("durable").stdout.splitlines()
     assert lines[:2] == ["killed; starting again"] * 2
     assert lines[2].startswith("abs: ")
