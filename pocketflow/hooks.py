@@ -31,7 +31,7 @@ import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, Self
 
-from pocketflow import BatchNode, Flow, name_of, watcher
+from pocketflow import AsyncNode, BatchNode, Flow, name_of, watcher
 
 __all__ = ["Hook", "Log", "Skip", "Step", "emit", "hooked"]
 
@@ -236,7 +236,8 @@ class _Hooks:
             if not step.skipped:
                 watcher.set(_Hooks(self.installed, self.hooks, step))
                 result = work(*args)
-                result = await result if hasattr(result, "__await__") else result  # the visit of a sync node
+                if role != "visit" or isinstance(node, AsyncNode):
+                    result = await result
                 watcher.set(self)
             while told:
                 await _call_async(told.pop().on_end, step, result)
@@ -280,7 +281,9 @@ def _wait(step: Step, held: list[tuple[Callable[..., Any], Any]]) -> _Held | Non
     if step.loop is asyncio._get_running_loop():
         # Begun at once, so that a hook is called also where `emit` is not awaited.
         return _Held([(call, asyncio.ensure_future(it) if inspect.iscoroutine(it) else it) for call, it in held])
-    asyncio.run_coroutine_threadsafe(_wait_for(_Held(held)), step.loop).result()
+    waiting = asyncio.run_coroutine_threadsafe(_wait_for(_Held(held)), step.loop)
+    if isinstance(step.node, AsyncNode):  # a sync node blocks the loop, maybe to wait for this very thread
+        waiting.result()
     return None
 
 

@@ -127,7 +127,7 @@ class _Events(Hook):
         self.loop, self.thread = asyncio.get_running_loop(), get_ident()
         self.is_closed = False
         self.base: Any = ...  # the step around the run; None if there is none
-        self.running: dict[Step, tuple[float, Event]] = {}  # since when, and what is said of its events
+        self.running: dict[Step, tuple[float, Event, bool]] = {}  # since when, of its events, whether in our thread
         self.failed: dict[Step | None, tuple[Step, Exception]] = {}  # below a step that runs: who failed first, and how
 
     def close(self) -> None:
@@ -146,18 +146,29 @@ class _Events(Hook):
             self.news.set()
         if len(self.waiting) <= self.buffer or self.is_closed:
             return None
+        if step.loop is self.loop:
+            return _Room(self)
+        if is_here or self.is_blocked_by(step):
+            return None
         if step.loop is not None:
             return _Room(self)
-        if not is_here:
-            asyncio.run_coroutine_threadsafe(_wait_for(_Room(self)), self.loop).result()
+        asyncio.run_coroutine_threadsafe(_wait_for(_Room(self)), self.loop).result()
         return None
+
+    def is_blocked_by(self, step: Step | None) -> bool:
+        """Whether sync work in our thread goes on around a step, maybe to wait for the very thread of the step."""
+        while step is not None:
+            if step in self.running and self.running[step][2] and not isinstance(step.node, AsyncNode):
+                return True
+            step = step.parent
+        return False
 
     def on_start(self, step: Step) -> Any:
         if self.is_closed:
             raise asyncio.CancelledError("the stream was closed")
         if self.base is ...:
             self.base = step.parent
-        self.running[step] = time.perf_counter(), _place(step)
+        self.running[step] = time.perf_counter(), _place(step), get_ident() == self.thread
         kind = _event_kind(step)
         if kind is None:
             return None
@@ -173,7 +184,7 @@ class _Events(Hook):
 
     def on_end(self, step: Step, result: Any) -> Any:
         self.failed.pop(step, None)
-        started, place = self.running.pop(step)
+        started, place, _ = self.running.pop(step)
         kind = _event_kind(step)
         if kind is None:
             return None
@@ -203,6 +214,9 @@ class _Room:
 
     def __await__(self) -> Generator[Any, None, None]:
         events = self.events
+        if asyncio.get_running_loop() is not events.loop:  # of a thread that runs a loop of its own
+            there = asyncio.run_coroutine_threadsafe(_wait_for(self), events.loop)
+            return (yield from asyncio.wrap_future(there).__await__())
         while len(events.waiting) > events.buffer and not events.is_closed:
             events.room.clear()  # set again when all that waits is taken
             yield from events.room.wait().__await__()

@@ -174,8 +174,7 @@ def test_map_reduce_tells_what_it_could_not_read(tmp_path: Path):
     text = tmp_path / "tea.txt"
     text.write_text("Tea is hot. Tea needs water, hot water. Bye.")
     assert ask("map_reduce", str(text), str(tmp_path / "gone")) == (
-        "tea.txt: Tea needs water, hot water.\ngone: (FileNotFoundError)\n"
-        "2 files, above all about: tea, needs, water\n"
+        "tea.txt: Tea needs water, hot water.\ngone: (FileNotFoundError)\n2 files, above all about: tea, needs, water\n"
     )
 
 

@@ -5,15 +5,21 @@ pytest tests/core -o pythonpath=FOLDER --import-mode=importlib, with PocketFlow 
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 import pocketflow as pf
 
 IS_003 = not hasattr(pf, "FlowWarning")
+collect_ignore = ["test_eager_tasks.py"] if sys.version_info < (3, 12) else []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if IS_003:  # which leaves coroutines behind where it fails: told whenever the garbage is collected
+            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"))
         fixed = item.get_closest_marker("fixed")
         if IS_003 and (item.get_closest_marker("new") or (fixed and runs_with(item, fixed.args))):
             item.add_marker(pytest.mark.xfail(strict=True, reason="PocketFlow 0.0.3"))

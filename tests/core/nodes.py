@@ -38,5 +38,5 @@ async def settle() -> None:
 
 
 async def soon(awaitable: Any) -> Any:
-    """Its result, or a TimeoutError where it hangs."""
-    return await asyncio.wait_for(awaitable, 30)
+    """Its result, or a TimeoutError where it hangs, as it may under PocketFlow 0.0.3."""
+    return await asyncio.wait_for(awaitable, 30 if hasattr(pf, "FlowWarning") else 1)

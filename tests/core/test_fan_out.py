@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 import pocketflow as pf
-from tests.test_steps import Log
+from tests.core.nodes import soon
+
+pytestmark = pytest.mark.new
 
 
 class Meet(pf.AsyncNode):
@@ -96,19 +98,6 @@ async def test_a_failing_branch_cancels_the_others_and_waits_for_them():
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_the_paths_of_branches_are_numbered():
-    log = Log()
-    a = Say("a")
-    a >> [Say("b"), Say("c")]
-    with pf.hooked(log):
-        await pf.AsyncFlow(a).run_async({"said": []})
-    visits = [step.path for step in log.steps if step.path.endswith(":Say")]
-    fan_out = "AsyncFlow/1:AsyncParallelFlow"
-    assert visits == ["AsyncFlow/0:Say", f"{fan_out}[0]/0:Say", f"{fan_out}[1]/0:Say"]
-    branch = next(step for step in log.steps if step.path == f"{fan_out}[1]")
-    assert (branch.kind, branch.index, branch.shared) == ("flow", 1, {"said": ["a", "b", "c"]})
-
-
 async def test_the_params_of_the_flow_reach_the_branches():
     class Look(pf.Node):
         def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
@@ -132,6 +121,57 @@ def test_a_list_becomes_a_flow_after_a_named_action_and_at_the_start():
 async def test_a_fan_out_without_branches_is_refused():
     with pytest.raises(ValueError, match=r"write AsyncParallelFlow\(node, \.\.\.\)"):
         await pf.AsyncParallelFlow().run_async({})
+
+
+async def test_an_empty_list_is_a_fan_out_without_branches():
+    a = Say("a")
+    a >> []
+    with pytest.raises(ValueError, match="AsyncParallelFlow has no branches"):
+        await pf.AsyncFlow(a).run_async({"said": []})
+
+
+async def test_fan_outs_nest_and_chain():
+    a, e = Say("a"), Say("e")
+    a >> [[Say("b"), Say("c")], Say("d")] >> [Say("x")] >> e
+    shared: dict[str, Any] = {"said": []}
+    await soon(pf.AsyncFlow(a).run_async(shared))
+    assert sorted(shared["said"][1:4]) == ["b", "c", "d"]
+    assert [shared["said"][0], *shared["said"][4:]] == ["a", "x", "e"]
+
+
+async def test_a_fan_out_may_be_in_a_loop_and_in_a_batch():
+    class Each(pf.AsyncParallelBatchFlow):
+        async def prep_async(self, shared: Any) -> Any:
+            return [{"n": n} for n in range(3)]
+
+    class Look(pf.Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared["said"].append(self.params["n"])
+
+    first = Look()
+    first >> [Look(), Look()]
+    shared: dict[str, Any] = {"said": []}
+    await soon(Each(first).run_async(shared))
+    assert sorted(shared["said"]) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+async def test_a_flow_of_ones_own_class_may_start_with_a_list():
+    class Own(pf.AsyncFlow):
+        async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            return "own"
+
+    shared: dict[str, Any] = {"said": []}
+    assert await Own(start=[Say("b"), Say("c")]).run_async(shared) == "own"
+    assert shared["said"] == ["b", "c"]
+
+
+async def test_a_branch_that_is_chained_inside_of_the_list_starts_at_its_last_node():
+    """As the docstring of the core warns: Python hands over the value of `b >> c`, which is c."""
+    a, b, c, d = Say("a"), Say("b"), Say("c"), Say("d")
+    a >> [b >> c, d]
+    shared: dict[str, Any] = {"said": []}
+    await pf.AsyncFlow(a).run_async(shared)
+    assert shared["said"] == ["a", "c", "d"]
 
 
 def test_a_fan_out_in_a_sync_flow_is_refused():

@@ -1,44 +1,115 @@
-"""How the wiring looks to a type checker: never run, only checked by `mypy --strict`."""
+"""How the core looks to a type checker: never run, only checked, by mypy --strict and by pyright as it comes."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, assert_type
 
-from pocketflow import AsyncFlow, AsyncNode, AsyncParallelFlow, BatchNode, Flow, Node, Skip, hooked
-from pocketflow.dataflow import Dataflow, Result
-from pocketflow.graph import Drawing, check, draw
-from pocketflow.journal import Journal, Paused, pause
-from pocketflow.trace import Progress, Trace
+from pocketflow import (
+    AsyncFlow,
+    AsyncNode,
+    AsyncParallelBatchFlow,
+    AsyncParallelBatchNode,
+    AsyncParallelFlow,
+    BatchFlow,
+    BatchNode,
+    Flow,
+    Node,
+    name_of,
+)
+from pocketflow.hooks import Hook, Log, Skip, Step, emit, hooked
+from pocketflow.stream import stream
+
+Shared = dict[str, Any]
 
 
-class First(Node):
-    def exec(self, prep_res: str) -> int:
-        return len(prep_res)
+class Review(Node):
+    """A subclass names the parameters of its phases as it likes."""
+
+    def prep(self, store: Shared) -> str:
+        return str(store["text"])
+
+    def exec(self, review: str) -> int:
+        return len(review) + self.cur_retry
+
+    def exec_fallback(self, review: str, error: Exception) -> int:
+        return 0
+
+    def post(self, store: Shared, review: str, length: int) -> str:
+        store["length"] = length
+        return "done"
 
 
-class Second(BatchNode): ...
+class Reviews(BatchNode):
+    def prep(self, store: Shared) -> list[str]:
+        return list(store["texts"])
+
+    def exec(self, one: str) -> int:
+        return len(one)
+
+    def post(self, store: Shared, reviews: list[str], lengths: list[int]) -> None:
+        store["lengths"] = lengths
 
 
-class Stream(AsyncNode):
-    async def exec_async(self, prep_res: Any) -> Any:
-        yield prep_res
+class Ask(AsyncNode):
+    async def prep_async(self, store: Shared) -> str:
+        return str(store["question"])
+
+    async def exec_async(self, question: str) -> str:
+        return question * self.cur_retry
+
+    async def exec_fallback_async(self, question: str, error: Exception) -> str:
+        return ""
+
+    async def post_async(self, store: Shared, question: str, answer: str) -> None:
+        store["answer"] = answer
 
 
-first, second = First(max_retries=2, wait=lambda attempt, error: None), Second()
-assert_type(first >> second, Second)
-assert_type(first.next(second, "action"), Second)
-assert_type(first >> [second, Stream()], AsyncParallelFlow)
-assert_type(first >> [second] >> second, Second)
-assert_type(Flow(start=first).start(second), Second)
-assert_type(Dataflow(len).execute({}), Result)
-Skip(result=1)
-with hooked():
-    aclosing(AsyncFlow(start=[first]).stream({}, buffer=8))
-with Journal("runs.db", exclude=["client"]) as journal:
-    assert_type(journal, Journal)
-    journal.answer("run", pause("?"), path=None)
-    assert_type(journal.fork("run", after="Flow/0:First"), str)
-    assert_type(Paused("run", "Flow", "?").run_id, str)
-with Trace() as trace, Progress():
-    assert_type(trace, Trace)
-assert_type(check(Flow(first)), list[str])
-assert_type(draw(first), Drawing)
+class Tokens(AsyncNode):
+    async def exec_async(self, question: str) -> AsyncIterator[str]:
+        for word in question.split():
+            yield word
+
+
+class AskAll(AsyncParallelBatchNode):
+    max_concurrency = 8
+
+    async def exec_async(self, question: str) -> str:
+        await emit({"type": "status"})
+        return question
+
+
+class Each(BatchFlow):
+    def prep(self, store: Shared) -> list[dict[str, int]]:
+        return [{"n": n} for n in range(store["count"])]
+
+
+class Joined(AsyncParallelFlow):
+    async def post_async(self, store: Shared, prep_res: None, actions: list[Any]) -> str:
+        return str(actions)
+
+
+class Timed(Hook):
+    def on_start(self, step: Step) -> Skip | None:
+        return Skip(1) if step.kind == "exec" and step.index else None
+
+    def on_end(self, step: Step, result: Any) -> Any:
+        return asyncio.sleep(1) if step.loop else None
+
+
+review, reviews, ask = Review(max_retries=2, wait=lambda attempt, error: None), Reviews(3, 0.5), Ask()
+assert_type(review >> reviews, Reviews)
+assert_type(review.next(reviews, "action"), Reviews)
+assert_type(review >> [reviews, Tokens()], AsyncParallelFlow)
+assert_type(review >> [reviews] >> ask, Ask)
+assert_type(review - "again" >> review, Review)
+assert_type(review - "error" >> None, None)
+assert_type(Flow(start=review).start(reviews), Reviews)
+assert_type(name_of(review), str)
+AsyncParallelBatchFlow(AskAll(max_retries=2, wait=1, max_concurrency=None), max_concurrency=4)
+Each(start=review)
+Joined(review, ask, max_concurrency=2)
+with hooked(Log(), Timed()), Timed() as timed:
+    assert_type(timed, Timed)
+    aclosing(stream(AsyncFlow(start=[review]), {}, buffer=8))
+    aclosing(stream(AsyncFlow(ask).run_async, {}))
