@@ -509,8 +509,10 @@ class Dataflow(AsyncFlow):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(self.execute_async(inputs, final_vars=final_vars, overrides=overrides, reload=reload))
-        raise RuntimeError("execute() inside of a running event loop: write await dataflow.execute_async(...)")
+            pass  # and not here, or every error of the run would have this one as its context
+        else:
+            raise RuntimeError("execute() inside of a running event loop: write await dataflow.execute_async(...)")
+        return asyncio.run(self.execute_async(inputs, final_vars=final_vars, overrides=overrides, reload=reload))
 
     async def execute_async(
         self,

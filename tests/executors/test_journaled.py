@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,12 +85,8 @@ def test_a_killed_process_costs_the_item_that_it_ran_and_the_run_goes_on(
     assert set(multiprocessing.active_children()) <= before
 
 
-@pytest.mark.parametrize("make", [pays, pays_as_dataflow])
-def test_a_killed_worker_of_a_cluster_costs_the_item_that_it_ran(
-    make: Callable[[Any], AsyncFlow], tmp_path: Path, cluster: Any
-):
-    executor: Executor = cluster.get_executor()
-    assert journaled(make(executor), tmp_path)["pay"] == ["A", "B", "C"]
+def test_a_killed_worker_of_a_cluster_costs_the_item_that_it_ran(tmp_path: Path, cluster: Any):
+    assert journaled(pays(cluster.get_executor()), tmp_path)["pay"] == ["A", "B", "C"]
     assert paid(str(tmp_path)) == ["a", "b", "b", "c"]
 
 
