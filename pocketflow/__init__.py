@@ -19,8 +19,7 @@ A node works in three phases; a flow follows the action that each node's `post` 
     'Hello, Ada!'
 
 `a >> b` follows the action "default", which None means too; `a - "x" >> b` follows "x";
-`a >> None` ends the flow; `a >> [b, c] >> d` runs b and c at once, then d. The classes, in
-reading order:
+`a >> None` ends the flow; `a >> [b, c] >> d` runs b and c at once, then d. The classes:
 
     BaseNode                                        wiring and the three phases
       Node                                          + retries and a fallback
@@ -35,8 +34,8 @@ reading order:
 
 Surprising to some: a visit works on a shallow copy of its node, so what must last belongs in
 `shared`; a flow's params replace those of its nodes; the last action inside a nested flow picks
-the edge out of it; nothing limits the number of steps. And `a >> [b >> c, d]` has a branch that
-starts at c, which is the value of `b >> c`.
+the edge out of it; nothing limits the number of steps; `a >> [b >> c, d]` has a branch that starts
+at c, the value of `b >> c`. An error leaves with notes: attempts, item, node, each flow around it.
 """
 
 from __future__ import annotations
@@ -64,8 +63,19 @@ __all__ = [
 ]  # fmt: skip
 
 N = TypeVar("N")
-_OF_CLASS: Any = ...  # of a keyword that is not given
+_OF_CLASS: Any = ...  # the default of `max_concurrency`: the class attribute holds (None would mean: no limit)
 Wait = float | Callable[[int, Exception], float | None]
+
+
+watcher: ContextVar[Any] = ContextVar("watcher", default=None)
+"""What watches the run at hand, None if nothing does: the one seam of this file, where `pocketflow.hooks` calls hooks.
+
+do(role, node, work, *args, index=None), do_async: give what `work(*args)` gives. role: "run" by user code, "visit",
+    "prep", "exec", "entry" of a batch flow, "branch"; index: of the item, entry or branch.
+executing: inside of an "exec" its node, else None; so `_exec` knows whether `do` has begun.
+tell(method, *args): gives what there is to wait for, or None; a sync node does not wait.
+"""
+_watching = watcher.get  # asked inline wherever work begins, as a call there would cost a step a third
 
 
 class FlowWarning(UserWarning):
@@ -75,9 +85,9 @@ class FlowWarning(UserWarning):
 class BaseNode:
     """Wiring and the three phases. Subclass `Node`, which adds retries."""
 
-    # What the wiring cannot show afterwards, for `pocketflow.graph.check`:
-    begun: tuple[str, ...] = ()  # the actions of each `node - "action"`, whether or not `>> target` came after it
-    led_to_by: tuple[str, ...] = ()  # the classes of the nodes with an edge to this one
+    begun_edges: tuple[
+        str, ...
+    ] = ()  # the actions of each `node - "action"`; `pocketflow.graph.check` finds unended ones
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
@@ -97,13 +107,11 @@ class BaseNode:
             node = _target(node)
         try:
             known = (action := action or "default") in self.successors
-        except (AttributeError, TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError):  # no `successors`; an action without a hash; without a truth
             _refuse_edge(self, action)
         if known:
             warn(f"Overwriting successor for action '{action}'")
         self.successors[action] = node
-        if issubclass(type(node), BaseNode):  # a mock only says that it is one
-            node.led_to_by += (type(self).__name__,)
         return node
 
     @overload
@@ -116,7 +124,7 @@ class BaseNode:
     def __sub__(self, action: str) -> _Edge:
         if not isinstance(action, str):
             raise TypeError(f'Action must be a string, not {action!r}: write {name_of(self)} - "action" >> node')
-        self.begun += (action,)
+        self.begun_edges += (action,)
         return _Edge(self, action)
 
     def prep(self, shared: Any, /) -> Any:
@@ -147,18 +155,17 @@ class BaseNode:
             raise
 
     def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse an `async def` among sync phases, and see to it that a class that says how it is copied is heard."""
         super().__init_subclass__(**options)
-        if not hasattr(cls, "_run_async") and cls._run.__module__ == __name__:  # who writes `_run` calls what they like
+        if not hasattr(cls, "_run_async") and cls._run.__module__ == __name__:  # an own `_run` may await its phases
             for phase in ("prep", "exec", "post", "exec_fallback"):
                 written = getattr(cls, phase, None)
                 if inspect.iscoroutinefunction(written) or inspect.isasyncgenfunction(written):
-                    raise TypeError(
-                        f"{cls.__name__}.{phase} is async: derive from AsyncNode, and name it {phase}_async"
-                    )
-        usual = ("__new__", "__reduce__", "__reduce_ex__", "__getstate__")
-        says_how = hasattr(cls, "__setstate__") or any(getattr(cls, it) is not getattr(object, it) for it in usual)
-        if cls.__copy__ is BaseNode.__copy__ and (says_how or cls.__basicsize__ != BaseNode.__basicsize__):
-            cls.__copy__ = None  # type: ignore[assignment]  # then `copy.copy` asks the class how it is copied
+                    raise TypeError(f"{cls.__name__}.{phase} is async: an AsyncNode or AsyncFlow has {phase}_async")
+        asked = ("__new__", "__reduce__", "__reduce_ex__", "__getstate__")  # by `copy.copy`, as is __setstate__
+        says_how = hasattr(cls, "__setstate__") or any(getattr(cls, it) is not getattr(object, it) for it in asked)
+        if cls.__copy__ is BaseNode.__copy__ and (says_how or cls.__basicsize__ != BaseNode.__basicsize__):  # __slots__
+            cls.__copy__ = None  # type: ignore[assignment]  # so that `copy.copy` passes by the fast one below
 
     def __copy__(self: N) -> N:
         """The copy that a visit works on: what `copy.copy` does with a plain object, several times faster."""
@@ -183,7 +190,7 @@ class Node(BaseNode):
     max_retries: how often `exec` is called at most, the first try included; at least 1.
     wait: seconds between two tries, or a callable `(attempt, error) -> seconds`, with attempt
         counting from 0; None means: give up now.
-    cur_retry: the attempt that runs, from 0, and afterwards the last one.
+    cur_retry: the attempt that runs, from 0; afterwards the last one, but 0 in an async node.
     """
 
     cur_retry: int = 0
@@ -199,7 +206,7 @@ class Node(BaseNode):
         raise exc
 
     def _exec(self, prep_res: Any, /) -> Any:
-        if (watch := _watching()) and watch.executing is not self:
+        if (watch := _watching()) and watch.executing is not self:  # `do` has not begun: it calls back
             return watch.do("exec", self, lambda item: Node._exec(self, item), prep_res)
         failures: list[str] = []
         while True:
@@ -224,12 +231,12 @@ class BatchNode(Node):
     """
 
     def _exec(self, items: Any, /) -> Any:
-        one, results, watch = super()._exec, [], _watching()
+        one, results, watch = super()._exec, [], _watching()  # one item with its attempts: `_exec` of Node
         for index, item in enumerate(_iterate(self, items)):
             try:
                 results.append(one(item) if not watch else watch.do("exec", self, one, item, index=index))
             except Exception as error:
-                _note(error, f"item {index}: {_short(item)}")
+                _note(error, f"item {index}:", item)
                 raise
         return results
 
@@ -255,7 +262,7 @@ class Flow(BaseNode):
             return curr.successors[action or "default"] if curr.successors else None
         except KeyError:
             warn(f"Flow ends: '{action}' not found in {list(curr.successors)}, the actions of {name_of(curr)}")
-        except (AttributeError, TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError):  # as in `next`
             _refuse_edge(curr, action)
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
@@ -298,12 +305,15 @@ class BatchFlow(Flow):
             try:
                 work(entry) if not watch else watch.do("entry", self, work, entry, index=index)
             except Exception as error:
-                _note(error, f"entry {index}: {_short(entry)}")
+                _note(error, f"entry {index}:", entry)
                 raise
         return self.post(shared, entries, None)
 
 
 # The async twins
+
+_retrying: ContextVar[tuple[Any, int]] = ContextVar("retrying", default=(None, 0))
+"""The async node whose exec is tried again here, and the attempt, from 1; not set on a first attempt, as that costs."""
 
 
 class AsyncNode(Node):
@@ -313,8 +323,7 @@ class AsyncNode(Node):
     "type" is an event. Its result is its last event of the type `stream_end_type`, without
     "type"; where there is none, the list of all it yielded that was no event.
 
-    How long an attempt may take, and how many calls run at once in all nodes, flows and requests
-    together, is said where the call is made:
+    A time-out, and a limit on the calls of all nodes and requests, are said where the call is made:
 
         >>> llm_slots = asyncio.Semaphore(20)  # or an aiolimiter.AsyncLimiter, for calls a minute
         >>> class Ask(AsyncNode):
@@ -337,8 +346,7 @@ class AsyncNode(Node):
 
         @cur_retry.setter
         def cur_retry(self, attempt: int) -> None:
-            _retrying.set((self, attempt))
-            vars(self)["cur_retry"] = attempt
+            vars(self)["cur_retry"] = attempt  # for threads; and a user's own `self.cur_retry = 0` does no harm
 
     async def prep_async(self, shared: Any, /) -> Any:
         """Read from `shared` what `exec_async` needs."""
@@ -355,14 +363,14 @@ class AsyncNode(Node):
         """Write to `shared`, and return the action."""
 
     async def _exec(self, prep_res: Any, /) -> Any:
-        if (watch := _watching()) and watch.executing is not self:
+        if (watch := _watching()) and watch.executing is not self:  # `do_async` has not begun: it calls back
             return await watch.do_async("exec", self, lambda item: AsyncNode._exec(self, item), prep_res)
         failures: list[str] = []
-        outer = None
+        outer = None  # from the second attempt on, what `_retrying` held before the first
         try:
             while True:
                 try:
-                    result = self.exec_async(prep_res)
+                    result = self.exec_async(prep_res)  # that of an `async def` needs no second coroutine around it
                     return await (result if type(result) is CoroutineType else _outcome(self, result))
                 except Exception as error:
                     wait = _wait_before_next(self, error, failures)
@@ -374,6 +382,7 @@ class AsyncNode(Node):
                     await asyncio.sleep(wait)
                 outer = outer or _retrying.get()
                 self.cur_retry = len(failures)
+                _retrying.set((self, len(failures)))
         finally:
             if outer:
                 self.cur_retry = 0
@@ -513,21 +522,19 @@ class AsyncParallelFlow(AsyncFlow):
             flow.start_node = start
             return await AsyncFlow._orch_async(flow, shared, params)
 
-        if not self.branches:
-            raise ValueError(f"{name_of(self)} has no branches: write {type(self).__name__}(node, ...)")
         return await _Work(self, "branch", branch).on(self.branches)
 
 
 class _Work:
-    """`work(item)` for many items, as many at once as the node says; for one after the other no task is needed."""
+    """Does `work(item)` for every item: in as many tasks as the node allows, or, if that is 1, in the caller's own."""
 
     def __init__(self, node: Any, role: str, work: Callable[[Any], Awaitable[Any]]) -> None:
-        self.step, self.limit = (role, node, work), _limit(node)
+        self.step, self.limit = (role, node, work), _limit(node)  # the step as `watch.do_async` takes it
         self.results: list[Any] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.failed: list[BaseException] = []  # the first is raised; once there is one, nothing more begins
         caller: Any = asyncio.current_task()
-        self.cancelling, self.cancels = caller.cancelling, caller.cancelling()
+        self.cancels, self.cancels_before = caller.cancelling, caller.cancelling()  # equal until cancelled from outside
 
     async def on(self, items: Any) -> list[Any]:
         """The results, in the order of the items."""
@@ -538,14 +545,14 @@ class _Work:
             else:
                 self.tasks.append(asyncio.create_task(self.pull(pairs)))
         while pending := [task for task in self.tasks if not task.done()]:
-            try:  # shielded, as a second cancellation would interrupt those that clean up
+            try:  # shielded: no second cancellation interrupts a cleaning up; each gives None, or was cancelled unbegun
                 self.failed += filter(None, await asyncio.shield(asyncio.gather(*pending, return_exceptions=True)))
             except asyncio.CancelledError as error:
                 self.stop(error)
-        if self.failed:
+        if self.failed or self.cancels() != self.cancels_before:
             if hasattr(items, "aclose"):
                 await items.aclose()
-            raise self.failed[0] if self.cancelling() == self.cancels else asyncio.CancelledError
+            raise self.failed[0] if self.cancels() == self.cancels_before else asyncio.CancelledError
         return self.results
 
     def source(self, items: Any) -> tuple[Iterator[tuple[int, Any]] | None, int]:
@@ -553,25 +560,25 @@ class _Work:
         if isinstance(items, AsyncIterable):
             self.stream, self.turn = aiter(items), asyncio.Lock()
             return None, self.limit or 1
-        pulled: Any = (iter if self.limit else list)(_iterate(self.step[1], items))
-        return enumerate(pulled), min(self.limit or len(pulled), length_hint(pulled, self.limit or 0))
+        pulled: Any = (iter if self.limit else list)(_iterate(self.step[1], items))  # a list has a length
+        return enumerate(pulled), min(self.limit or len(pulled), length_hint(pulled, self.limit or 0) or 1)
 
     async def pull(self, pairs: Iterator[tuple[int, Any]] | None) -> None:
-        """Do one item after the other until none is left."""
+        """Do one item after the other until none is left; without a limit one alone."""
         failed, results, work, watch = self.failed, self.results, self.step[2], _watching()
         index = item = None
         try:
-            while not failed and self.cancelling() == self.cancels:
+            while (index is None or self.limit) and not failed and self.cancels() == self.cancels_before:
                 index = None  # no item is to blame if the next cannot be had
                 pair = next(pairs, None) if pairs else await self.pull_stream()
-                if pair is None:
+                if pair is None or failed:
                     break
                 index, item = pair
                 results.append(None)
                 results[index] = await (work(item) if not watch else watch.do_async(*self.step, item, index=index))
         except BaseException as error:
             if index is not None:
-                _note(error, f"{'item' if self.step[0] == 'exec' else self.step[0]} {index}: {_short(item)}")
+                _note(error, f"{'item' if self.step[0] == 'exec' else self.step[0]} {index}:", item)
             self.stop(error)
 
     async def pull_stream(self) -> tuple[int, Any] | None:
@@ -636,8 +643,8 @@ def _merged(flow: Flow, entry: Any) -> dict[str, Any]:
 
 
 def _wait_before_next(node: Node, error: Exception, failures: list[str]) -> float | None:
-    """Seconds until the next attempt, None to give up. `failures`, one a failed attempt, counts the attempts."""
-    attempt = len(failures)
+    """Seconds until the next attempt, and `error` is added to `failures`; or None to give up, and it gets a note."""
+    attempt = len(failures)  # the one that failed just now, from 0
     wait = None
     if attempt + 1 < node.max_retries:
         wait = node.wait(attempt, error) if callable(node.wait) else node.wait
@@ -684,20 +691,20 @@ def _set_limit(node: Any, limit: Any) -> None:
 
 def _limit(node: Any) -> int | None:
     """How many may run at once, None for all. A `max_concurrency` that is no number is the user's own."""
-    if not isinstance(node, AsyncParallelBatchNode | AsyncParallelBatchFlow | AsyncParallelFlow):
-        return 1
-    limit = node.max_concurrency
-    return int(_check(node, "max_concurrency", limit, 1)) if hasattr(limit, "__index__") else None
+    limit = 1 if isinstance(node, AsyncBatchNode | AsyncBatchFlow) else node.max_concurrency
+    return int(_check(node, "max_concurrency", limit, 1)) if isinstance(limit, Real) else None
 
 
-def _note(error: BaseException, text: str) -> None:
-    with contextlib.suppress(AttributeError, TypeError):  # an exception may be frozen, or have notes that are no list
-        error.add_note(text)
+def _note(error: BaseException, text: str, *values: Any) -> None:
+    with contextlib.suppress(Exception):  # an exception may be frozen, and the repr of a value may fail
+        error.add_note(" ".join([text, *map(_short, values)]))
 
 
 def _note_visit(error: Exception, node: Any) -> None:
-    params = f" with params {_short(node.params)}" if isinstance(node, Flow) and node.params else ""
-    _note(error, f"in {name_of(node)}{params}")
+    given = (node.params,) if isinstance(node, Flow) and getattr(node, "params", None) else ()
+    _note(error, f"in {name_of(node)}{' with params' if given else ''}", *given)
+    if isinstance(node, BaseNode) and not hasattr(node, "params"):
+        _note(error, f"{name_of(node)} is not set up: begin its __init__ with super().__init__()")
     if isinstance(error, TypeError) and "can't be used in 'await' expression" in str(error):
         for phase in ("prep_async", "exec_fallback_async", "post_async"):
             if not inspect.iscoroutinefunction(getattr(node, phase, None)):
@@ -706,20 +713,7 @@ def _note_visit(error: Exception, node: Any) -> None:
 
 _texts = reprlib.Repr()
 _texts.maxother = _texts.maxstring = 100
-_short = _texts.repr  # of any value, cut, and without the errors of a __repr__
-_retrying: ContextVar[tuple[Any, int]] = ContextVar("retrying", default=(None, 0))
-"""The async node whose exec is tried again here, and the attempt, from 1."""
-
-
-watcher: ContextVar[Any] = ContextVar("watcher", default=None)
-"""What watches the run at hand, and stands around all of its work; None if nothing does: the one seam of this file.
-
-It has `do(role, node, work, *args, index=None)` and its twin `do_async`, which give what `work(*args)`
-gives; `tell(method, *args)`, which returns what there is to wait for, or None; and `executing`, the
-node whose "exec" is at hand. role: "run" by user code, "visit", "prep", "exec", "entry" of a batch flow, "branch".
-index: of the item, entry or branch. `pocketflow.hooks` puts there what calls hooks.
-"""
-_watching = watcher.get  # asked inline wherever work begins, as a call there would cost a step a third
+_short = _texts.repr  # of any value, cut
 
 
 def name_of(node: Any) -> str:

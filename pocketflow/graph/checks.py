@@ -150,7 +150,11 @@ def _misspelt(node: Any, phase: str, values: int) -> str | None:
     functions = {name: value for name, value in written if isinstance(value, types.FunctionType)}
     used = {name for function in functions.values() for name in function.__code__.co_names}
     alike = [name for name, function in functions.items() if function.__code__.co_argcount == values + 1]
-    unused = [name for name in alike if name not in used and not hasattr(BaseNode, name) and name.removesuffix("_async") not in PHASES]
+    unused = [
+        name
+        for name in alike
+        if name not in used and not hasattr(BaseNode, name) and name.removesuffix("_async") not in PHASES
+    ]
     return next(iter(difflib.get_close_matches(phase, unused, 1, cutoff=0.7)), None)
 
 

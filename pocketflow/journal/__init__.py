@@ -482,7 +482,10 @@ class _Run:
             raise JournalError(f"{self.owner.run_id!r}: a question could not be recorded: {lost}") from lost
         if lost or (hook and hook.is_finished):
             return
-        status: dict[str, Any] = {"status": _status_of(error), "error": None if isinstance(error, Paused) else _text_of(error)}
+        status: dict[str, Any] = {
+            "status": _status_of(error),
+            "error": None if isinstance(error, Paused) else _text_of(error),
+        }
         if hook and hook.lacks_edge:
             status["reopens"] = True  # its last pause, for another answer
         with suppress(JournalError):

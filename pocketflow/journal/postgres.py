@@ -40,7 +40,6 @@ class PostgresStore(Store):
             self.db = self._connect()
         self.name = f"the journal in {self.db.info.dbname!r} on {self.db.info.host}"
 
-
     def close(self) -> None:
         self.db.close()
 

@@ -282,9 +282,7 @@ class Recorder(Hook):
                 " than before; return a list from prep, not an iterator that takes items out of shared"
             )
 
-    def _write(
-        self, step: Step, running: _Running, value: str, difference: Difference | None = None
-    ) -> Future[None]:
+    def _write(self, step: Step, running: _Running, value: str, difference: Difference | None = None) -> Future[None]:
         self.check_unbroken()
         changes = difference.changes if difference else []
         seconds = time.perf_counter() - running.began

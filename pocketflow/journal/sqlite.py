@@ -43,6 +43,7 @@ class SqliteStore(Store):
     def __init__(self, path: str, synchronous: str) -> None:
         self.name, self.synchronous = path, synchronous
         self.locks: dict[int, sqlite3.Connection] = {}
+        self.is_readonly = False
         with self._explained():
             self.db = self._connect()
 
@@ -54,6 +55,8 @@ class SqliteStore(Store):
         self.db.close()
 
     def commit(self, work: Callable[[], T]) -> T:
+        if self.is_readonly:
+            raise JournalError(f"{self.name}: {ADVICE['readonly']}")
         return self._transaction("BEGIN IMMEDIATE", work)
 
     def read(self, work: Callable[[], T]) -> T:
@@ -94,7 +97,7 @@ class SqliteStore(Store):
 
     def reclaim(self) -> None:
         with self._explained():
-            self.db.execute("PRAGMA incremental_vacuum").fetchall()
+            self.db.executescript("PRAGMA incremental_vacuum")  # `execute` takes only its first step, which is a page
             self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _connect(self) -> sqlite3.Connection:
@@ -103,6 +106,7 @@ class SqliteStore(Store):
         except sqlite3.OperationalError as error:
             if "readonly" not in str(error) and "unable to open" not in str(error) or not os.path.exists(self.name):
                 raise
+        self.is_readonly = True
         return self._opened_to_read()
 
     def _opened_to_read(self) -> sqlite3.Connection:

@@ -10,7 +10,8 @@ import pytest
 from cookbook.usage_and_cost import Cost, OverBudget
 from pocketflow import Flow, Node
 from pocketflow.hooks import emit
-from tests.cookbook.runner import ask, run
+from tests.cookbook.runner import NEEDS, ask, run
+from tests.model_server import USAGE, Raw, model_server, whole
 
 
 def test_llm_cache_pays_for_a_prompt_once(tmp_path: Path):
@@ -50,3 +51,11 @@ def test_a_budget_lets_a_call_exceed_it_and_refuses_the_next():
         Flow(first).run({})
     assert cost.tokens["Spend"]["calls"] == 1
     assert cost.cents("Spend") == cost.cents() == 75
+
+
+def test_usage_and_cost_counts_the_tokens_that_a_model_tells():
+    pytest.importorskip("openai", reason=NEEDS)
+    with model_server(lambda prompt: Raw(whole({"content": "fine"}, USAGE))) as server:
+        *_, answer, total = run("usage_and_cost", model=server.environment).splitlines()
+    assert answer.startswith("Answer: 3 calls, 36 tokens in, 9 out, ")
+    assert total.startswith("SumUp: 1 calls, 12 tokens in, 3 out, ")

@@ -118,16 +118,12 @@ def test_a_list_becomes_a_flow_after_a_named_action_and_at_the_start():
     assert isinstance(pf.AsyncFlow(start=[b]).start_node, pf.AsyncParallelFlow)
 
 
-async def test_a_fan_out_without_branches_is_refused():
-    with pytest.raises(ValueError, match=r"write AsyncParallelFlow\(node, \.\.\.\)"):
-        await pf.AsyncParallelFlow().run_async({})
-
-
-async def test_an_empty_list_is_a_fan_out_without_branches():
-    a = Say("a")
-    a >> []
-    with pytest.raises(ValueError, match="AsyncParallelFlow has no branches"):
-        await pf.AsyncFlow(a).run_async({"said": []})
+async def test_a_fan_out_without_branches_goes_on_as_a_batch_without_items_does():
+    a, d = Say("a"), Say("d")
+    a >> [] >> d
+    shared: dict[str, Any] = {"said": []}
+    await pf.AsyncFlow(a).run_async(shared)
+    assert shared["said"] == ["a", "d"]
 
 
 async def test_fan_outs_nest_and_chain():

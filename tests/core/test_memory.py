@@ -13,8 +13,8 @@ import pytest
 import pocketflow as pf
 from tests.kits import SyncKit
 
-SHORT, LONG, SLACK = 200, 2_000, 20_000
-"""Between this many visits (or errors, or items) memory may grow by so many bytes: 11 of them a visit."""
+SHORT, LONG, SLACK = 100, 1_000, 20_000
+"""Between this many visits (or errors, or items) memory may grow by so many bytes: 22 of them a visit."""
 
 
 @pytest.fixture

@@ -1,61 +1,17 @@
-"""Steps and hooks: what a hook sees, what it may do, and what it cannot break."""
+"""Steps: what is told of a run, in which order, and under which path."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import threading
 from typing import Any
 
 import pytest
 
 import pocketflow as pf
+from pocketflow.hooks import hooked
+from tests.core.nodes import soon
+from tests.hooks.hooks import Lines, Skipping, logged
 from tests.kits import SyncKit
-
-
-class Log(pf.Hook):
-    """Writes down everything, as lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.steps: list[pf.Step] = []
-
-    def on_start(self, step: pf.Step) -> pf.Skip | None:
-        self.steps.append(step)
-        self.lines.append(f"start {step.path}")
-        return None
-
-    def on_event(self, step: pf.Step, event: dict[str, Any]) -> None:
-        self.lines.append(f"event {step.path} {event['type']}")
-
-    def on_retry(self, step: pf.Step, error: Exception, attempt: int, wait: float) -> None:
-        self.lines.append(f"retry {step.path} {attempt} {wait} {error!r}")
-
-    def on_end(self, step: pf.Step, result: Any) -> None:
-        self.lines.append(f"end {step.path} {result!r}{' skipped' * step.skipped}")
-
-    def on_error(self, step: pf.Step, error: BaseException) -> None:
-        self.lines.append(f"error {step.path} {error!r}")
-
-    def paths(self) -> list[str]:
-        return [step.path for step in self.steps]
-
-
-class Skipping(pf.Hook):
-    """Skips the steps whose path ends so."""
-
-    def __init__(self, ending: str, result: Any) -> None:
-        self.ending, self.result = ending, result
-
-    def on_start(self, step: pf.Step) -> pf.Skip | None:
-        return pf.Skip(self.result) if step.path.endswith(self.ending) else None
-
-
-def logged(kit: SyncKit, node: Any, shared: Any = None, *hooks: pf.Hook) -> Log:
-    log = Log()
-    kit.hooks = (log, *hooks)
-    kit.run(node, shared)
-    return log
 
 
 def program(kit: SyncKit) -> Any:
@@ -206,7 +162,7 @@ def test_an_error_ends_every_step_around_it(kit: SyncKit):
 
     class Main(kit.Flow): ...
 
-    log = Log()
+    log = Lines()
     kit.hooks = (log,)
     with pytest.raises(KeyError):
         kit.run(Main(Fails()))
@@ -220,8 +176,8 @@ async def test_cancellation_is_told_as_an_error():
             started.set()
             await asyncio.Event().wait()
 
-    started, log = asyncio.Event(), Log()
-    with pf.hooked(log):
+    started, log = asyncio.Event(), Lines()
+    with hooked(log):
         run = asyncio.create_task(Waits().run_async({}))
     await started.wait()
     run.cancel()
@@ -279,7 +235,7 @@ def test_the_first_skip_wins_and_every_hook_is_told_start_and_end(kit: SyncKit):
         def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
             shared["result"] = exec_res
 
-    first, second, last = Skipping("exec", "first"), Skipping("exec", "second"), Log()
+    first, second, last = Skipping("exec", "first"), Skipping("exec", "second"), Lines()
     kit.hooks = (first, second, last)
     shared: dict[str, Any] = {}
     kit.run(Result(), shared)
@@ -287,125 +243,99 @@ def test_the_first_skip_wins_and_every_hook_is_told_start_and_end(kit: SyncKit):
     assert last.lines[3:5] == ["start n/exec", "end n/exec 'first' skipped"]
 
 
-# Hooks that fail
+def test_the_loop_of_a_step_is_set_where_its_work_is_awaited():
+    loops: dict[str, bool] = {}
+
+    class Loops(Lines):
+        def on_start(self, step: Any) -> Any:
+            loops[step.path] = step.loop is not None
+
+    def nodes() -> Any:
+        first = pf.AsyncNode()
+        first >> pf.Node() >> pf.Flow(pf.Node()) >> [pf.Node()]
+        return first
+
+    with Loops():
+        asyncio.run(pf.AsyncFlow(nodes()).run_async({}))
+    fan_out = "AsyncFlow/3:AsyncParallelFlow"
+    assert {path for path, is_set in loops.items() if is_set} == {
+        "AsyncFlow",
+        "AsyncFlow/prep",
+        "AsyncFlow/0:AsyncNode",
+        "AsyncFlow/0:AsyncNode/prep",
+        "AsyncFlow/0:AsyncNode/exec",
+        "AsyncFlow/1:Node",
+        "AsyncFlow/2:Flow",
+        fan_out,
+        f"{fan_out}/prep",
+        f"{fan_out}[0]",
+        f"{fan_out}[0]/0:Node",
+    }
+    loops.clear()
+    with Loops():
+        pf.Flow(pf.Node()).run({})
+    assert not any(loops.values())
 
 
-class Failing(pf.Hook):
-    def __init__(self, method: str, ending: str) -> None:
-        self.ending = ending
-        setattr(self, method, self.fail)
+async def test_the_paths_of_branches_are_numbered():
+    class Say(pf.Node): ...
 
-    def fail(self, step: pf.Step, *rest: Any) -> Any:
-        if step.path.endswith(self.ending):
-            raise ValueError("of the hook")
-
-
-@pytest.mark.parametrize("method", ["on_start", "on_end", "on_event", "on_retry"])
-def test_an_exception_of_a_hook_fails_the_run_untried_and_names_the_hook(kit: SyncKit, method: str):
-    class Emits(kit.Node):
-        name = "emits"
-
-        def exec(self, prep_res: Any) -> Any:
-            calls.append(1)
-            pf.emit({"type": "x"})
-            if method == "on_retry":
-                raise KeyError("so that there is a retry")
-
-        def exec_fallback(self, prep_res: Any, exc: Exception) -> Any:
-            pytest.fail("the work itself did not fail")
-
-    calls: list[int] = []
-    before, after = Log(), Log()
-    kit.hooks = (before, Failing(method, "exec"), after)
-    with pytest.raises(ValueError, match="of the hook") as caught:
-        kit.run(Emits(max_retries=3))
-    assert len(calls) <= 1
-    assert "raised by the hook Failing" in "\n".join(caught.value.__notes__)
-    for log in (before, after):
-        starts = [line.split()[1] for line in log.lines if line.startswith("start")]
-        ends = [line.split()[1] for line in log.lines if line.startswith(("end", "error"))]
-        assert sorted(starts) == sorted(ends)
+    first, lines, shared = Say(), Lines(), {"x": 1}
+    first >> [Say(), Say()]
+    with lines:
+        await pf.AsyncFlow(first).run_async(shared)
+    fan_out = "AsyncFlow/1:AsyncParallelFlow"
+    visits = [path for path in lines.paths() if path.endswith(":Say")]
+    assert visits == ["AsyncFlow/0:Say", f"{fan_out}[0]/0:Say", f"{fan_out}[1]/0:Say"]
+    branch = next(step for step in lines.steps if step.path == f"{fan_out}[1]")
+    assert (branch.kind, branch.index, branch.shared) == ("flow", 1, shared)
 
 
-def test_an_exception_of_on_error_replaces_the_error_and_keeps_it_as_context(kit: SyncKit):
-    class Fails(kit.Node):
-        def exec(self, prep_res: Any) -> Any:
-            raise KeyError("first")
+@pytest.mark.parametrize("limit", [None, 1, 2])
+async def test_items_have_the_paths_of_their_positions_whatever_the_limit(limit: int | None):
+    class Items(pf.AsyncParallelBatchNode):
+        async def prep_async(self, shared: Any) -> Any:
+            return range(5)
 
-    kit.hooks = (Failing("on_error", "exec"),)
-    with pytest.raises(ValueError, match="of the hook") as caught:
-        kit.run(Fails())
-    assert isinstance(caught.value.__context__, KeyError)
+        async def exec_async(self, item: int) -> Any:
+            for _ in range(5 - item):
+                await asyncio.sleep(0)
+            return item
 
-
-# hooked and emit
-
-
-def test_blocks_nest_and_inner_hooks_hear_of_ends_first():
-    class Named(pf.Hook):
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def on_start(self, step: pf.Step) -> None:
-            order.append(f"{self.name} start")
-
-        def on_end(self, step: pf.Step, result: Any) -> None:
-            order.append(f"{self.name} end")
-
-    class Bare(pf.BaseNode):
-        def _run(self, shared: Any) -> Any: ...
-
-    order: list[str] = []
-    with pf.hooked(Named("a")), pf.hooked(Named("b"), Named("c")):
-        Bare().run({})
-    Bare().run({})
-    assert order == ["a start", "b start", "c start", "c end", "b end", "a end"]
+    lines = Lines()
+    with lines:
+        await soon(Items(max_concurrency=limit).run_async({}))
+    ends = {line for line in lines.lines if line.startswith("end Items/exec")}
+    assert ends == {f"end Items/exec[{item}] {item}" for item in range(5)}
 
 
-def test_only_instances_of_hook_can_be_installed():
-    with pytest.raises(TypeError, match="not an instance of Hook"), pf.hooked(Log):  # type: ignore[arg-type]  # the mistake
-        pass
+async def test_an_own_loop_over_the_items_gives_each_its_step_too():
+    class Own(pf.AsyncParallelBatchNode):
+        async def prep_async(self, shared: Any) -> Any:
+            return "abc"
+
+        async def _exec(self, items: Any) -> Any:
+            one = super(pf.AsyncParallelBatchNode, self)._exec
+            return await asyncio.gather(*(one(item) for item in items))
+
+    lines = Lines()
+    with lines:
+        await Own().run_async({})
+    items = [step for step in lines.steps if step.kind == "exec"]
+    assert [(step.path, step.index, step.input) for step in items] == [
+        (f"Own/exec[{n}]", n, item) for n, item in enumerate("abc")
+    ]
 
 
-def test_threads_that_run_in_a_copy_of_the_context_are_seen():
-    log, results = Log(), []
-    with pf.hooked(log):
-        context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(lambda: results.append(pf.Node().run({})),))
-        thread.start()
-        thread.join()
-    assert log.paths() == ["Node", "Node/prep", "Node/exec"]
-
-
-def test_emit_hands_every_hook_the_very_dict_so_that_a_hook_may_answer(kit: SyncKit):
-    class Answers(pf.Hook):
-        def on_event(self, step: pf.Step, event: dict[str, Any]) -> None:
-            event["answer"] = f"{step.path}: 42"
-
-    class Asks(kit.Node):
-        name = "asks"
-
-        def exec(self, prep_res: Any) -> Any:
-            event = {"type": "question"}
-            pf.emit(event)
-            return event
-
-        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
-            return exec_res
-
-    kit.hooks = (Answers(),)
-    assert kit.run(Asks()) == {"type": "question", "answer": "asks/exec: 42"}
-    kit.hooks = ()
-    assert kit.run(Asks()) == {"type": "question"}
-
-
-@pytest.mark.parametrize("event", ["text", {"kind": "x"}, None])
-def test_an_event_is_a_dict_with_a_type(event: Any):
-    with pytest.raises(TypeError, match='write a dict with a "type"'):
-        pf.emit(event)
-
-
-def test_without_a_hook_no_step_is_made(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pf, "Step", None)
+def test_a_step_without_a_hook_is_never_made(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pocketflow.hooks.Step", None)
     pf.Flow(pf.Node()).run({})
     asyncio.run(pf.AsyncFlow(pf.AsyncNode()).run_async({}))
+
+
+def test_what_is_skipped_above_is_not_told_below(kit: SyncKit):
+    node = kit.Node()
+    node.name = "skipped"
+    lines = logged(kit, kit.Flow(node), None, Skipping("0:skipped", None))
+    assert not [path for path in lines.paths() if "skipped/" in path]
+    assert lines.is_balanced()

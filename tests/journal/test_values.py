@@ -6,9 +6,15 @@ import asyncio
 import json
 import random
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum, Flag, IntEnum, auto
 from pathlib import Path
 from typing import Any
+
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -68,6 +74,103 @@ def test_what_cannot_be_kept_is_named_by_its_place(journal: Journal, kind: str, 
 
     with pytest.raises(JournalError, match=message):
         run(journal, pf.Flow(Put()), {"x": value} if place == "beginning" else {"list": []})
+
+
+class Color(Enum):
+    RED = "red"
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Rights(Flag):
+    READ = auto()
+    WRITE = auto()
+
+
+@dataclass
+class Review:
+    text: str
+    marks: list[int] = field(default_factory=list)
+    by: Color = Color.RED
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    at: datetime
+    inner: Review
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+KEPT = [
+    datetime(2024, 5, 1, 12, 30, 1, 5), datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 10, 27, 2, 30, fold=1),
+    datetime(2024, 10, 27, 2, 30, tzinfo=BERLIN, fold=1), datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=-3))),
+    date(2024, 5, 1), time(12, 30), timedelta(days=-1, microseconds=3), Decimal("1.10"), UUID(int=7), Path("a/b"),
+    b"\x00\xff", {1, "a", (2, 3)}, frozenset({Decimal(1)}), set(), Color.RED, Level.LOW, Rights.READ | Rights.WRITE,
+    Review("good", [1]), Fixed(datetime(2024, 1, 1), Review("x", [])), {"$set": [1]}, {"$mine": 1}, [{"$type": 1}],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", KEPT, ids=repr)
+def test_the_types_that_people_have_come_back_exactly(value: Any):
+    codec = Codec([Color, Level, Rights, Review, Fixed])
+    text = codec.dump([value], "shared")
+    back = codec.load(text)
+    assert (back, repr(back), codec.dump(back, "shared")) == ([value], repr([value]), text)
+
+
+def test_a_pydantic_model_comes_back_with_what_is_inside_of_it():
+    pydantic = pytest.importorskip("pydantic")
+
+    class Item(pydantic.BaseModel):  # type: ignore[misc,name-defined]  # of an optional package
+        name: str
+        at: datetime | None = None
+
+    class Order(pydantic.BaseModel):  # type: ignore[misc,name-defined]  # of an optional package
+        items: list[Item]
+
+    codec, order = Codec([Item, Order]), Order(items=[Item(name="tea", at=datetime(2024, 1, 1))])
+    back = codec.load(codec.dump(order, "shared"))
+    assert (back, type(back.items[0]), back.items[0].model_fields_set) == (order, Item, {"name", "at"})
+
+
+def test_an_object_of_a_named_class_is_seen_to_change_inside():
+    codec = Codec([Review, Color])
+    shared = {"review": Review("good"), "tags": {"a"}}
+    tracker = Tracker(codec, shared)
+    assert tracker.compare(shared).changes == []
+    shared["review"].marks.append(1)  # type: ignore[union-attr]  # it is a Review
+    shared["tags"].add("b")  # type: ignore[union-attr]  # it is a set
+    copied: dict[str, Any] = {}
+    codec.apply(copied, json.dumps(tracker.compare(shared).changes))
+    assert copied == shared
+
+
+def test_a_class_that_is_not_named_is_not_looked_for():
+    text = Codec([Review, Color]).dump(Review("good"), "shared")
+    with pytest.raises(JournalError, match=r"the journal holds a Review: open it with types=\[Review\]"):
+        Codec([Color]).load(text)
+
+
+@pytest.mark.parametrize(
+    ("types", "message"),
+    [
+        (["Review"], "types= has 'Review': write classes"),
+        ([type("Pair", (tuple,), {})], "types= has Pair, which is more than its attributes: give encode="),
+        ([Review, type("Review", (), {})], "types= has two classes named Review"),
+    ],
+)
+def test_types_that_cannot_be_kept_are_refused(types: Any, message: str):
+    with pytest.raises(TypeError, match=message):
+        Codec(types)
+
+
+def test_a_store_that_is_too_deep_or_too_long_is_told_on_a_resume_too(journal: Journal):
+    run(journal, pf.Flow(Say([], "a")), {"x": 1})
+    for value, message in ((DEEP, "nested too deep"), (10**5000, "4300 digits")):
+        with pytest.raises(JournalError, match=message):
+            run(journal, pf.Flow(Say([], "a")), {"x": value})
 
 
 class Point:
