@@ -47,6 +47,7 @@ __all__ = ["Retry", "Span", "Trace", "Usage"]
 CONTENT = 2000  # characters of an input, a result, and all events of a step
 _SIBLINGS, _ENDS = 20, 10  # of more siblings the first and the last are printed, and those that failed
 _VISITS = ("node", "flow")
+_STEPS = ("prep", "exec", *_VISITS)
 _FIRST = 50  # of the elements of a value
 _told = Repr()
 _told.maxstring = _told.maxother = CONTENT
@@ -278,34 +279,55 @@ def _add_event(span: Span, event: dict[str, Any]) -> None:
 
 def _recorded(rows: list[Mapping[str, Any]], flow: Any) -> list[Span]:
     """The spans of recorded steps, and of those around them that have no record, as they did not end."""
-    graph = None if flow is None else Graph(flow)
-    spans: dict[str, Span] = {}
-    for row in rows:
-        if row["kind"] in ("prep", "exec", *_VISITS) and row["path"]:
-            end, path = datetime.fromisoformat(row["at"]).timestamp(), printable(row["path"])
-            span = spans[path] = Span(None, row["kind"], "", path, end - (row.get("seconds") or 0), end, "done")
-            if row.get("action") is not None:
-                span.action = short(row["action"], 500)
-            if row["kind"] == "exec" and row.get("result") is not None:
-                span.content = {"result": _content(row["result"])}
+    spans = {
+        path: _recorded_span(path, row) for row in rows if (path := printable(row["path"])) and row["kind"] in _STEPS
+    }
     for span in list(spans.values()):
         _join(span, spans)
+    graph = None if flow is None else Graph(flow)
     for span in spans.values():
         span.name = _name(span)
-        if span.item and span.kind in _VISITS:
+        if span.item and span.kind == "flow":
             place = graph.locate(span.path) if graph else None
             span.kind = "branch" if graph and place and graph[place].kind in ("parallel", "dataflow") else "entry"
+    _end(list(spans.values()), rows)
     return sorted(spans.values(), key=lambda span: (span.start, span.path.count("/"), span.path))
 
 
+def _recorded_span(path: str, row: Mapping[str, Any]) -> Span:
+    end = datetime.fromisoformat(row["at"]).timestamp()
+    span = Span(None, row["kind"], "", path, end - (row.get("seconds") or 0), end, "done")
+    if row.get("action") is not None:
+        span.action = short(row["action"], 500)
+    if row["kind"] == "exec" and row.get("result") is not None:
+        span.content = {"result": _content(row["result"])}
+    return span
+
+
 def _join(span: Span, spans: dict[str, Span]) -> None:
-    """Put a span into the one around it, which is made where there is none, and grows with what is in it."""
+    """Put a span into the one around it, which is made where there is none, and begins no later than what is in it."""
     while outer := _around(span.path):
-        parent = spans.setdefault(outer, Span(None, "flow", "", outer, span.start))
+        kind = "node" if span.kind in ("prep", "exec") else "flow"
+        parent = spans.setdefault(outer, Span(None, kind, "", outer, span.start))
+        if parent.state == "running" and kind == "flow":
+            parent.kind = kind
         span.parent, parent.start = parent, min(parent.start, span.start)
-        if parent.end is not None and span.end is not None:
-            parent.end = max(parent.end, span.end)
         span = parent
+
+
+def _end(spans: list[Span], rows: list[Mapping[str, Any]]) -> None:
+    """Say how steps without a record ended: with what is in them, or as the last status says."""
+    last = next((row for row in reversed(rows) if row["kind"] == "status"), {"status": "running", "error": None})
+    state = {"failed": "failed", "paused": "cancelled", "interrupted": "cancelled"}.get(str(last["status"]), "running")
+    inner: dict[Span | None, float] = {}
+    for span in spans:
+        inner[span.parent] = max(inner.get(span.parent, 0.0), span.end or 0.0)
+    for span in sorted((span for span in spans if span.end is None), key=lambda span: span.path.count("/")):
+        if span.parent and span.parent.state == "done":
+            span.state, span.end = "done", inner[span] or span.parent.end
+        elif state != "running":
+            span.state, span.end = state, max(datetime.fromisoformat(row["at"]).timestamp() for row in rows)
+            span.error = None if last["error"] is None else short(last["error"], 500)
 
 
 def _around(path: str) -> str:

@@ -19,6 +19,7 @@ import pytest
 
 import pocketflow as pf
 from pocketflow.hooks import Hook, Skip, Step, emit, hooked
+from pocketflow.journal import Journal
 from pocketflow.trace import Retry, Span, Trace
 from tests.trace.made import Clock, Pause, failing, named
 
@@ -329,7 +330,7 @@ def test_a_history_is_a_trace_with_durations_actions_and_results():
             row("Flow/1:Call/exec[0]", "exec", 5, 1.0),
             row("Flow/1:Call/exec[1]", "exec", 6, 3.0),
             row("Flow/1:Call", "node", 6, 3.0, action=None),
-            row("", "status", 6, None),
+            row("", "status", 6, None, status="running", error=None),
         ]
     )
     assert words(trace) == [
@@ -348,6 +349,45 @@ def test_the_history_of_a_flow_tells_branches_from_entries():
     assert kinds["AsyncFlow/0:AsyncParallelFlow[1]"] == "branch"
     assert {span.kind for span in Trace.of(rows).spans} == {"flow", "entry", "node"}
     assert '"AsyncFlow/AsyncParallelFlow[1]/Node"' in Trace.of(rows, flow).html()
+
+
+class Ask(pf.Node):
+    def exec(self, prep_res: Any) -> str:
+        return "an answer"
+
+    def post(self, shared: Any, prep_res: Any, exec_res: str) -> None:
+        if shared.pop("fails", False):
+            raise ValueError("bad")
+        shared["answer"] = exec_res
+
+
+def test_a_journaled_run_is_the_trace_that_was_seen_live(tmp_path: Path):
+    batch = named("Batch", pf.BatchFlow, prep=lambda _: [{"n": 1}, {"n": 2}])(Ask())
+    start = Ask()
+    start >> batch
+    flow = pf.Flow(start)
+    with Journal(tmp_path / "runs.db") as journal:
+        with Trace() as live:
+            journal.run(flow, {}, run_id="monday")
+        recorded = Trace.of(journal.history("monday"), flow)
+
+    def facts(trace: Trace) -> set[tuple[str, ...]]:  # but for preps that changed nothing, and are not recorded
+        return {(span.path, span.name, span.kind, span.state) for span in trace.spans if span.kind != "prep"}
+
+    assert facts(recorded) == facts(live)
+    assert recorded.metrics().keys() == live.metrics().keys()
+
+
+def test_a_journaled_run_that_failed_says_how(tmp_path: Path):
+    flow = pf.Flow(Ask())
+    with Journal(tmp_path / "runs.db") as journal:
+        with pytest.raises(ValueError, match="bad"):
+            journal.run(flow, {"fails": True}, run_id="monday")
+        recorded = Trace.of(journal.history("monday"), flow)
+    assert [(span.path, span.state) for span in recorded.spans if span.is_visit] == [
+        ("Flow", "failed"), ("Flow/0:Ask", "failed"),
+    ]  # fmt: skip
+    assert "bad" in (recorded.spans[0].error or "")
 
 
 def test_the_history_of_nothing_is_an_empty_trace():
