@@ -334,7 +334,8 @@ def test_annotations_of_tasks_that_cannot_fit_are_found(returned: Any, taken: An
     ("returned", "taken"),
     [
         (int, int), (bool, int), (int, float), (int | None, int), (Any, int), (str, Any), (list[int], list),
-        (str, object), (str, "Unknown"), (Literal["a"], str), (dict[str, int], Annotated[dict, "why"]), (str, typing.Sized),
+        (str, object), (str, "Unknown"), (Literal["a"], str),
+        (dict[str, int], Annotated[dict, "why"]), (str, typing.Sized),
     ],
 )  # fmt: skip
 def test_annotations_of_tasks_that_may_fit_are_not(returned: Any, taken: Any):
