@@ -282,6 +282,8 @@ def _classes(hint: Any) -> list[type]:
         return [cls for part in parts for cls in part] if all(parts) else []
     if origin is typing.Annotated:
         return _classes(typing.get_args(hint)[0])
+    if hint is Any:
+        return []
     if hint is None:
         return [types.NoneType]
     cls = origin or hint

@@ -20,6 +20,7 @@ from pocketflow import (
     Flow,
     Node,
 )
+from pocketflow.dataflow import Dataflow
 from pocketflow.executors import ExecutorNode
 from pocketflow.graph import check
 from pocketflow.hooks import Hook, hooked
@@ -312,3 +313,30 @@ def test_a_node_of_another_make_is_checked():
 def test_a_long_chain_is_checked():
     first = wired(*(node("N") for _ in range(5000)))
     assert check(Flow(first)) == []
+
+
+def pipeline(returned: Any, taken: Any) -> Dataflow:
+    def made(): ...
+    def used(made): ...
+
+    made.__annotations__["return"], used.__annotations__["made"] = returned, taken
+    return Dataflow(made, used)
+
+
+@pytest.mark.parametrize(("returned", "taken"), [(str, int), (list[int], dict), (int | None, str), (float, int | str)])
+def test_annotations_of_tasks_that_cannot_fit_are_found(returned: Any, taken: Any):
+    [finding] = check(AsyncFlow(pipeline(returned, taken)))
+    assert finding.startswith("made returns ")
+    assert finding.endswith("that used takes as made: change one of the annotations")
+
+
+@pytest.mark.parametrize(
+    ("returned", "taken"),
+    [
+        (int, int), (bool, int), (int, float), (int | None, int), (Any, int), (str, Any), (list[int], list),
+        (str, object), (str, "Unknown"), (Literal["a"], str),
+        (dict[str, int], Annotated[dict, "why"]), (str, typing.Sized),
+    ],
+)  # fmt: skip
+def test_annotations_of_tasks_that_may_fit_are_not(returned: Any, taken: Any):
+    assert check(pipeline(returned, taken)) == []

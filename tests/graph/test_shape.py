@@ -7,9 +7,9 @@ import random
 import pytest
 
 from pocketflow import AsyncFlow, AsyncParallelFlow, BatchFlow, BatchNode, Flow, Node
-from pocketflow.dataflow import Dataflow
+from pocketflow.dataflow import Dataflow, task
 from pocketflow.graph import Graph
-from tests.graph.kit import node, scripted, watched
+from tests.graph.kit import Paths, node, scripted, watched
 
 
 def ids(flow: object) -> list[str]:
@@ -161,3 +161,31 @@ def test_the_same_wiring_gives_the_same_graph():
     one, two = made(), made()
     assert [place[:4] for place in one.nodes] == [place[:4] for place in two.nodes]
     assert one.edges == two.edges
+
+
+def test_the_steps_of_a_flow_that_a_task_runs_belong_to_the_nodes_in_there():
+    def total(prices): ...
+
+    ask = scripted("Ask", "again")
+    ask - "again" >> ask
+    ask >> None
+    flow = Dataflow(total, task(AsyncFlow(ask), name="inner", mapping={"x": "total"}))
+    graph = Graph(flow)
+    with Paths() as paths:
+        flow.execute({"prices": []})
+    found = {path: graph.locate(path) for path, _ in paths.steps}
+    assert found["Dataflow[1]/0:inner/exec"] == "Dataflow[1]/inner"
+    assert found["Dataflow[1]/0:inner/exec/~0:AsyncFlow/prep"] == "Dataflow[1]/inner/AsyncFlow"
+    assert found["Dataflow[1]/0:inner/exec/~0:AsyncFlow/1:Ask/exec"] == "Dataflow[1]/inner/AsyncFlow/Ask"
+    assert None not in found.values()
+
+
+def test_an_input_of_a_dataflow_is_a_node_with_edges_to_those_that_read_it():
+    def total(prices): ...
+    def mean(total, prices): ...
+
+    graph = Graph(Dataflow(total, mean))
+    assert [(place.id, place.node) for place in graph.nodes if place.kind == "input"] == [("Dataflow/prices", None)]
+    assert [edge.target for edge in graph.edges if edge.source == "Dataflow/prices"] == [
+        "Dataflow[0]/total", "Dataflow[1]/mean",
+    ]  # fmt: skip
