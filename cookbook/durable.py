@@ -1,10 +1,11 @@
-"""Work that survives its own death: a batch of paid calls is killed half way, and nothing is paid twice.
+"""Work that survives its own death: a batch of paid calls is killed half way, twice, and goes on.
 
     python -m cookbook.durable
 
 The program starts itself as a worker, which kills itself with SIGKILL after some calls: no clean-up,
 no last words. It is started again until it ends, and the bill is read. The bill is a plain file
-beside the journal, written at every call, so it shows what was paid, whatever the journal says.
+beside the journal, written at every call, so it shows what was paid, whatever the journal says. What
+the journal had recorded is not paid again; of three calls at once, those in flight may be.
 """
 
 import asyncio
@@ -72,7 +73,8 @@ def main():
         if code:
             raise SystemExit(code)
         paid = Counter(Path(folder, "bill.txt").read_text().splitlines())
-    print(f"{paid.total()} calls paid, {max(paid.values())} at most for one name")
+    again = paid.total() - len(paid)
+    print(f"{len(paid)} names explained; {again} call(s) in flight when the process died were paid again")
 
 
 if __name__ == "__main__":

@@ -85,9 +85,8 @@ class FlowWarning(UserWarning):
 class BaseNode:
     """Wiring and the three phases. Subclass `Node`, which adds retries."""
 
-    begun_edges: tuple[
-        str, ...
-    ] = ()  # the actions of each `node - "action"`; `pocketflow.graph.check` finds unended ones
+    begun_edges: tuple[str, ...] = ()  # the actions of each `node - "action"`; kept for `pocketflow.graph.check`, as is
+    is_led_to = False  # whether any edge leads here: then it is hardly the start of a flow
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
@@ -103,14 +102,15 @@ class BaseNode:
     def next(self, node: N, action: Any = "default") -> N: ...
     def next(self, node: Any, action: Any = "default") -> Any:
         """Follow `action` to `node`, and return `node`; None ends the flow, a list becomes an `AsyncParallelFlow`."""
-        if not isinstance(node, BaseNode):
+        if isinstance(node, BaseNode):
+            node.is_led_to = True
+        else:
             node = _target(node)
         try:
-            known = (action := action or "default") in self.successors
+            if (action := action or "default") in self.successors:
+                warn(f"Overwriting successor for action '{action}'")
         except (AttributeError, TypeError, ValueError):  # no `successors`; an action without a hash; without a truth
             _refuse_edge(self, action)
-        if known:
-            warn(f"Overwriting successor for action '{action}'")
         self.successors[action] = node
         return node
 
@@ -550,8 +550,8 @@ class _Work:
             except asyncio.CancelledError as error:
                 self.stop(error)
         if self.failed or self.cancels() != self.cancels_before:
-            if hasattr(items, "aclose"):
-                await items.aclose()
+            if close := getattr(getattr(self, "stream", None), "aclose", None):
+                await close()
             raise self.failed[0] if self.cancels() == self.cancels_before else asyncio.CancelledError
         return self.results
 
@@ -705,7 +705,7 @@ def _note_visit(error: Exception, node: Any) -> None:
     _note(error, f"in {name_of(node)}{' with params' if given else ''}", *given)
     if isinstance(node, BaseNode) and not hasattr(node, "params"):
         _note(error, f"{name_of(node)} is not set up: begin its __init__ with super().__init__()")
-    if isinstance(error, TypeError) and "can't be used in 'await' expression" in str(error):
+    if isinstance(error, TypeError) and "await" in str(error):
         for phase in ("prep_async", "exec_fallback_async", "post_async"):
             if not inspect.iscoroutinefunction(getattr(node, phase, None)):
                 _note(error, f"{name_of(node)}.{phase} is a plain def: write `async def {phase}`")

@@ -1,48 +1,52 @@
-"""The command line: `python -m pocketflow run | draw | check | runs`; `--help` says it all."""
+"""The command line: `python -m pocketflow run | draw | check | list | runs`; `--help` says it all."""
 
 from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    sys.path.pop(0)  # the current folder, where a file may be called like one of Python's modules
 
 import argparse
 import asyncio
 import contextlib
-import difflib
-import functools
-import importlib
-import importlib.util
-import inspect
 import io
 import json
 import logging
 import math
 import os
 import shlex
-import sys
+import signal
+import threading
 import traceback
-import types
 import warnings
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pocketflow import AsyncNode, BaseNode, Flow, FlowWarning
+from pocketflow import AsyncNode, FlowWarning
+from pocketflow.modules import NotFound, flow_of, flows_of, module_named, module_of, split
+from pocketflow.text import printable
 
 PROGRAM = "python -m pocketflow" if Path(sys.argv[0]).stem == "__main__" else "pocketflow"
-FAILED, UNUSABLE, PAUSED, INTERRUPTED, CLOSED = 1, 2, 3, 130, 141
+FAILED, UNUSABLE, PAUSED, INTERRUPTED, CLOSED, TERMINATED = 1, 2, 3, 130, 141, 143
 
 DESCRIPTION = f"""\
 Run, draw and check flows.
 
   {PROGRAM} run hello.py:flow --set name=Ada     run a flow on a store
-  {PROGRAM} draw hello.py:flow                   its graph, as a Mermaid flowchart
+  {PROGRAM} draw hello.py:flow                   its graph, drawn in the terminal
   {PROGRAM} check hello.py:flow                  what would go wrong, without running it
+  {PROGRAM} list hello.py                        the flows there
   {PROGRAM} runs runs.db                         the runs that a journal keeps
 
 Say `{PROGRAM} COMMAND --help` for what a command takes.
 """
 TARGET = """\
 file.py:name or package.module:name, where the name is that of a flow, of a node, or of a function
-or class that makes one when it is called without arguments. Or names of modules, whose functions
-make a dataflow: they are looked for here first, and in ./pipelines."""
+or class that makes one when it is called without arguments; without a name the only flow there. Or
+names of modules without a flow, whose functions make a dataflow. Modules are looked for here first,
+and in ./pipelines."""
 RUN = f"""\
 Run a flow, and print its store as JSON when it is done. Of a dataflow, print its final values.
 
@@ -69,6 +73,7 @@ exit status:
   {PAUSED}    the flow waits for an answer, which the next run takes with --answer
   {INTERRUPTED}  interrupted with Ctrl-C
   {CLOSED}  stdout was closed by the program that reads it
+  {TERMINATED}  ended by SIGTERM, in order, as with Ctrl-C
 """
 
 
@@ -87,19 +92,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    sys.path.insert(0, os.getcwd())
+    with _terminable() as signals:
+        try:
+            with _plain_warnings(), contextlib.redirect_stdout(sys.stderr):
+                args.command(args)
+                return 0
+        except _End as end:
+            if args.traceback and end.__cause__ is not None:
+                traceback.print_exception(end.__cause__)
+            _tell(*end.args)
+            return TERMINATED if signals and end.status == INTERRUPTED else end.status
+        except KeyboardInterrupt:
+            _tell("interrupted")
+            return TERMINATED if signals else INTERRUPTED
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[list[int]]:
+    """Let SIGTERM end a command as Ctrl-C does; it is then in the list."""
+    signals: list[int] = []
+
+    def interrupt(number: int, _: Any) -> None:
+        signals.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    if threading.current_thread() is not threading.main_thread():  # only there Python lets signals be handled
+        yield signals
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        with _plain_warnings(), contextlib.redirect_stdout(sys.stderr):
-            args.command(args)
-            return 0
-    except _End as end:
-        if args.traceback and end.__cause__ is not None:
-            traceback.print_exception(end.__cause__)
-        print(*end.args, sep="\n", end="\n" if end.args else "", file=sys.stderr)
-        return end.status
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        yield signals
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # The commands
@@ -108,8 +132,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> None:
     _check_options(args)
     logging.basicConfig(level=args.log_level, format="%(levelname)s %(name)s: %(message)s")
+    if args.strict:
+        warnings.simplefilter("error", FlowWarning)
     flow, shared = _load(args), _read_shared(args)
-    _check_fit(flow, shared, args)
+    _check_flow(flow, args)
+    _check_inputs(flow, shared, args)
     with _journal(args) as journal, _explained(args), _watched(args):
         if args.answer is not None:
             _answer(journal, args)
@@ -117,13 +144,24 @@ def _run(args: argparse.Namespace) -> None:
     if not args.stream:
         _write(args, _json(args, _result(flow, shared), indent=2))
     if action is not None:
-        print(f"action: {action}", file=sys.stderr)
+        _tell(f"action: {action}")
 
 
 def _draw(args: argparse.Namespace) -> None:
-    from pocketflow.graph import to_mermaid
+    from pocketflow.graph import to_mermaid, to_svg, to_text
 
-    _write(args, to_mermaid(_load(args)))
+    pictures = {"svg": to_svg, "text": to_text, "mermaid": to_mermaid}
+    kind = args.kind or ("text" if args.stdout.isatty() else "mermaid")
+    _write(args, pictures[kind](_load(args)))
+
+
+def _list(args: argparse.Namespace) -> None:
+    with _blaming(args.source):
+        flows = flows_of(module_of(args.source, base_dir="."))
+    for name in flows:
+        _write(args, printable(f"{args.source}:{name}"))
+    if not flows:
+        raise _End(UNUSABLE, f"{args.source}: no flow there")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -131,15 +169,22 @@ def _check(args: argparse.Namespace) -> None:
 
     findings = check(_load(args))
     for finding in findings:
-        _write(args, finding)
+        _write(args, printable(finding))
     if findings:
         raise _End(FAILED)
 
 
 def _runs(args: argparse.Namespace) -> None:
+    if args.run_id is None and (args.fork is not None or args.delete):
+        raise _End(UNUSABLE, "--fork and --delete need a RUN_ID")
     _check_file(args.journal)
     with _journal(args) as journal:
-        if args.run_id is None:
+        if args.fork is not None:
+            after = int(args.fork) if args.fork.isdecimal() else args.fork
+            _write(args, printable(journal.fork(args.run_id, after=after)))
+        elif args.delete:
+            journal.delete(args.run_id)
+        elif args.run_id is None:
             _list_runs(journal, args)
         else:
             _list_history(journal, args)
@@ -147,15 +192,17 @@ def _runs(args: argparse.Namespace) -> None:
 
 def _list_runs(journal: Any, args: argparse.Namespace) -> None:
     for run in journal.runs():
-        _write(args, f"{run['status']:8} {run['run_id']}")
+        _write(args, printable(f"{run['status']:11} {run['run_id']}"))
+        if run["error"] is not None:
+            _write(args, printable(f"            {' '.join(run['error'].split())}"))
         for question in run["questions"]:
-            _write(args, f"         {question['path']} asks {_json(args, question['question'])}")
+            _write(args, printable(f"            {question['path']} asks {_json(args, question['question'])}"))
 
 
 def _list_history(journal: Any, args: argparse.Namespace) -> None:
-    for commit in journal.history(args.run_id):
-        action = "" if commit["action"] is None else f" -> {commit['action']}"
-        _write(args, f"{commit['kind']:5} {commit['path']}{action}")
+    for row in journal.history(args.run_id):
+        action = "" if row["action"] is None else f" -> {row['action']}"
+        _write(args, printable(f"{row['n']:4} {row['kind']:6} {row['path']}{action}".rstrip()))
 
 
 # What a run is made of
@@ -164,41 +211,39 @@ def _list_history(journal: Any, args: argparse.Namespace) -> None:
 def _execute(flow: Any, shared: dict[str, Any], journal: Any, args: argparse.Namespace) -> Any:
     """Run the flow, and return its action."""
     options = {"run_id": args.run_id, "takeover": args.takeover, "allow_changes": args.allow_changes}
+    if args.stream:
+        from pocketflow.stream import stream
+
+        events = journal.stream(flow, shared, **options) if journal else stream(flow, shared)
+        return asyncio.run(_streamed(events, args))
     if not isinstance(flow, AsyncNode):
         return journal.run(flow, shared, **options) if journal else flow.run(shared)
-    work = functools.partial(journal.run_async, flow, **options) if journal else flow.run_async
-    return asyncio.run(_stream(work, shared, args) if args.stream else work(shared))
+    return asyncio.run(journal.run_async(flow, shared, **options) if journal else flow.run_async(shared))
 
 
-class _Streamed(AsyncNode):
-    """Lends its `stream` to whatever runs a flow."""
-
-    def __init__(self, work: Callable[[Any], Awaitable[Any]]) -> None:
-        super().__init__()
-        self.work, self.action = work, None
-
-    async def run_async(self, shared: Any) -> None:
-        self.action = await self.work(shared)
-
-
-async def _stream(work: Callable[[Any], Awaitable[Any]], shared: dict[str, Any], args: argparse.Namespace) -> Any:
-    streamed = _Streamed(work)
-    async with contextlib.aclosing(streamed.stream(shared)) as events:
+async def _streamed(events: AsyncIterator[dict[str, Any]], args: argparse.Namespace) -> Any:
+    """Write events as they come; the action is that of the outermost step."""
+    action = None
+    async with contextlib.aclosing(events) as events:  # type: ignore[type-var]  # an async generator
         async for event in events:
             _write(args, _json(args, event))
-    return streamed.action
+            if event["type"] == "node_end" and "/" not in event["path"]:
+                action = event["action"]
+    return action
 
 
 @contextlib.contextmanager
 def _watched(args: argparse.Namespace) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
-        if args.trace or args.progress:
-            from pocketflow.trace import Progress, Trace
         if args.trace:
+            from pocketflow.trace import Trace
+
             trace = Trace()
             stack.callback(_save, trace, args.trace)
             stack.enter_context(trace)
         if args.progress:
+            from pocketflow.progress import Progress
+
             stack.enter_context(Progress())
         yield
 
@@ -207,7 +252,7 @@ def _save(trace: Any, path: str) -> None:
     try:
         trace.save(path)
     except OSError as error:
-        print(f"{path}: {error.strerror}, so there is no trace", file=sys.stderr)
+        _tell(f"{path}: {error.strerror}, so there is no trace")
 
 
 @contextlib.contextmanager
@@ -225,7 +270,7 @@ def _journal(args: argparse.Namespace) -> Iterator[Any]:
             except Paused as paused:
                 raise _End(PAUSED, *_told_questions(journal, args)) from paused
     except JournalError as error:
-        raise _End(UNUSABLE, str(error)) from error
+        raise _End(UNUSABLE, *_lines(error)) from error
 
 
 def _answer(journal: Any, args: argparse.Namespace) -> None:
@@ -251,7 +296,7 @@ def _command(args: argparse.Namespace, *more: str) -> str:
     """The command that resumes the run."""
     words = [*args.target, *(["--with", *args.with_] if args.with_ else [])]
     words += ["--final-vars", *args.final_vars] if args.final_vars else []
-    words += [f"--{flag}" for flag in ("stream", "progress") if getattr(args, flag)]
+    words += [f"--{flag}" for flag in ("stream", "progress", "strict") if getattr(args, flag)]
     words += ["--journal", args.journal, "--run-id", args.run_id, *more]
     return f"{PROGRAM} run {shlex.join(words)}"
 
@@ -265,29 +310,47 @@ def _explained(args: argparse.Namespace) -> Iterator[None]:
     except KeyboardInterrupt as error:
         raise _End(INTERRUPTED, "interrupted", *resume) from error
     except (Exception, asyncio.CancelledError) as error:
-        if isinstance(error, _End) or (args.journal and type(error).__module__ == "pocketflow.journal"):
+        if isinstance(error, _End) or (args.journal and _is_of_journal(error)):
             raise  # to those who know what it means
-        first, *notes = "".join(traceback.format_exception_only(error)).splitlines()
-        raise _End(FAILED, first, *(f"  {note}" for note in notes), *resume) from error
+        first, *more = traceback.format_exception_only(error)
+        lines = [*first.splitlines(), *(f"  {line}" for note in more for line in note.splitlines())]
+        raise _End(FAILED, *lines, *resume) from error
+
+
+def _is_of_journal(error: BaseException) -> bool:
+    from pocketflow.journal import JournalError
+
+    return isinstance(error, JournalError)
+
+
+def _lines(error: BaseException) -> list[str]:
+    """An error, and what its notes say of where it arose."""
+    return [str(error), *(f"  {note}" for note in getattr(error, "__notes__", ()))]
 
 
 def _result(flow: Any, shared: dict[str, Any]) -> Any:
     """What the run was for: the store, or the final values of a dataflow."""
-    return {name: shared.get(name) for name in flow.wanted} if hasattr(flow, "wanted") else shared
+    return {name: shared.get(name) for name in flow.outputs} if _is_dataflow(flow) else shared
+
+
+def _is_dataflow(flow: Any) -> bool:
+    return hasattr(flow, "tasks") and hasattr(flow, "outputs")
 
 
 # What the user gives
 
 
 def _load(args: argparse.Namespace) -> Any:
-    """The flow or node that the targets name."""
-    try:
-        return _load_dataflow(args) if ":" not in args.target[0] else _load_flow(args)
-    except (Exception, SystemExit) as error:
-        if isinstance(error, _End):
-            raise
-        folders = [Path.cwd(), *(Path(target).resolve().parent for target in args.target)]
-        raise _End(UNUSABLE, _blamed(error, folders)) from error
+    """The flow or node that the targets name, or the dataflow that modules make."""
+    [target, *others] = args.target
+    is_alone = not (others or args.with_ or args.final_vars or args.reload)
+    is_flow = bool(split(target)[1]) or target.endswith(".py")
+    if is_flow and not is_alone:
+        raise _End(UNUSABLE, f"{target} goes alone: more targets, --with, --final-vars and --reload make dataflows")
+    with _blaming(*args.target):
+        if is_flow or (is_alone and flows_of(module_named(target, base_dir="."))):
+            return flow_of(target, base_dir=".")
+        return _load_dataflow(args)
 
 
 def _load_dataflow(args: argparse.Namespace) -> Any:
@@ -303,53 +366,18 @@ def _load_dataflow(args: argparse.Namespace) -> Any:
     return flow
 
 
-def _load_flow(args: argparse.Namespace) -> Any:
-    [target, *others] = args.target
-    if others or args.with_ or args.final_vars or args.reload:
-        raise _End(UNUSABLE, f"{target} goes alone: more targets, --with, --final-vars and --reload make dataflows")
-    source, _, name = target.rpartition(":")
-    module = _module_of_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
-    value = _made(_attribute(module, name, target), target)
-    if not hasattr(value, "_run"):
-        raise _End(UNUSABLE, f"{target} is {value!r:.80}, which is neither a flow nor a node")
-    return value if isinstance(value, BaseNode) else Flow(start=value)
-
-
-def _module_of_file(path: Path) -> types.ModuleType:
-    """The module of a file, imported as if the file were run: its folder comes first where it imports from."""
-    if not path.is_file():
-        raise _End(UNUSABLE, f"{path}: no such file")
-    sys.path.insert(0, str(path.resolve().parent))
-    name = path.stem if path.stem not in sys.modules else f"{path.stem} of {path}"
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    assert spec is not None
-    assert spec.loader is not None  # as the name of the file ends in .py
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _attribute(module: types.ModuleType, name: str, target: str) -> Any:
+@contextlib.contextmanager
+def _blaming(*sources: str) -> Iterator[None]:
+    """Tell in one line why what the user named cannot be loaded."""
     try:
-        return functools.reduce(getattr, name.split("."), module)
-    except AttributeError:
-        there = [key for key, value in vars(module).items() if hasattr(value, "_run") and not isinstance(value, type)]
-        close = difflib.get_close_matches(name, vars(module), 1)
-        meant = f" (did you mean {close[0]!r}?)" if close else ""
-        raise _End(UNUSABLE, f"{target}: there is no {name!r}{meant}; flows and nodes there: {there}") from None
-
-
-def _made(value: Any, target: str) -> Any:
-    """What a target stands for: itself, or what it makes when it is called."""
-    if not callable(value) or (hasattr(value, "_run") and not isinstance(value, type)):
-        return value
-    if inspect.iscoroutinefunction(value):
-        raise _End(UNUSABLE, f"{target} is async: name a plain function that makes the flow")
-    try:
-        inspect.signature(value).bind()
-    except TypeError as error:
-        raise _End(UNUSABLE, f"{target} cannot be called: {error}; name a function that needs nothing") from None
-    return value()
+        yield
+    except (Exception, SystemExit) as error:
+        if isinstance(error, _End):
+            raise
+        if isinstance(error, NotFound):
+            raise _End(UNUSABLE, str(error)) from error
+        folders = [Path.cwd(), *(Path(source).resolve().parent for source in sources)]
+        raise _End(UNUSABLE, _blamed(error, folders)) from error
 
 
 def _blamed(error: BaseException, folders: list[Path]) -> str:
@@ -381,6 +409,8 @@ def _read_json(name: str) -> Any:
         return json.loads(sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8"))
     except OSError as error:
         raise _End(UNUSABLE, f"{name}: {error.strerror}") from error
+    except RecursionError as error:
+        raise _End(UNUSABLE, f"{name} is nested too deeply") from error
     except ValueError as error:
         raise _End(UNUSABLE, f"{name} holds no JSON: {error}") from error
 
@@ -389,7 +419,7 @@ def _value(text: str) -> Any:
     """A value of the command line: JSON where it reads as such, else the text."""
     try:
         return json.loads(text, parse_constant=_no_number)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -400,9 +430,9 @@ def _no_number(name: str) -> NoReturn:
 def _check_options(args: argparse.Namespace) -> None:
     """Refuse what would be found out too late, and what would do nothing."""
     if (args.journal is None) != (args.run_id is None):
-        raise _End(UNUSABLE, "--journal FILE and --run-id ID belong together: write both")
+        raise _End(UNUSABLE, "--journal WHERE and --run-id ID belong together: write both")
     if args.journal is None and (args.answer is not None or args.takeover or args.allow_changes):
-        raise _End(UNUSABLE, "--answer, --takeover and --allow-changes need --journal FILE and --run-id ID")
+        raise _End(UNUSABLE, "--answer, --takeover and --allow-changes need --journal WHERE and --run-id ID")
     if args.at is not None and args.answer is None:
         raise _End(UNUSABLE, "--at PATH says which question --answer VALUE is for: write both")
     if args.answer is not None:
@@ -413,22 +443,30 @@ def _check_options(args: argparse.Namespace) -> None:
         raise _End(UNUSABLE, f"--trace {args.trace}: there is no folder {Path(args.trace).parent}")
 
 
-def _check_fit(flow: Any, shared: dict[str, Any], args: argparse.Namespace) -> None:
-    """Refuse what a flow cannot do, before it runs; a run that is resumed has had its inputs."""
-    if args.stream and not isinstance(flow, AsyncNode):
-        raise _End(UNUSABLE, f"{type(flow).__name__} is not async: --stream needs an AsyncFlow, --progress does not")
-    if not hasattr(flow, "wanted") or args.journal is not None:
+def _check_flow(flow: Any, args: argparse.Namespace) -> None:
+    """Tell what would go wrong before anything runs; a journal refuses it itself."""
+    from pocketflow.graph import check
+
+    findings = [] if args.journal and not args.strict else check(flow)
+    if findings and args.strict:
+        raise _End(UNUSABLE, *findings)
+    _tell(*(f"warning: {finding}" for finding in findings))
+
+
+def _check_inputs(flow: Any, shared: dict[str, Any], args: argparse.Namespace) -> None:
+    """Refuse what a dataflow lacks, before it runs; a run that is resumed has had its inputs."""
+    if not _is_dataflow(flow) or args.journal is not None:
         return
     for output in (output for task in flow.tasks.values() for output in task.outputs if output in shared):
         raise _End(UNUSABLE, f"the input {output!r} is what a task stores: rename one")
     try:
-        asyncio.run(flow.prep_async(shared))
+        asyncio.run(flow.prep_async(dict(shared)))
     except (LookupError, ValueError) as error:
         raise _End(UNUSABLE, str(error)) from error
 
 
 def _check_file(path: str) -> None:
-    if not Path(path).is_file():
+    if "://" not in path and not Path(path).is_file():
         raise _End(UNUSABLE, f"{path}: no such file")
 
 
@@ -446,10 +484,20 @@ def _write(args: argparse.Namespace, text: str) -> None:
         raise _End(FAILED, f"stdout: {error.strerror}") from error
 
 
+def _tell(*lines: str) -> None:
+    """Lines on stderr, of which none steers the terminal."""
+    for line in lines:
+        print(printable(line.replace("\n", " ")), file=sys.stderr)
+
+
 def _json(args: argparse.Namespace, value: Any, indent: int | None = None) -> str:
-    """A value as JSON; what JSON does not know as its repr."""
+    """A value as JSON, which no terminal takes for a command; what JSON does not know as its repr."""
     is_unicode = (args.stdout.encoding or "").lower().startswith("utf")
-    return json.dumps(_plain(value), indent=indent, ensure_ascii=not is_unicode)
+    try:
+        text = json.dumps(_plain(value), indent=indent, ensure_ascii=not is_unicode)
+    except RecursionError as error:
+        raise _End(FAILED, "the result is nested too deeply to be printed") from error
+    return "\n".join(map(_escaped, text.split("\n")))
 
 
 def _plain(value: Any, around: tuple[int, ...] = ()) -> Any:
@@ -463,6 +511,13 @@ def _plain(value: Any, around: tuple[int, ...] = ()) -> Any:
     return value if is_json else repr(value)
 
 
+def _escaped(line: str) -> str:
+    """A line of JSON with what a terminal would not print as JSON writes it in ASCII."""
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
+
+
 @contextlib.contextmanager
 def _plain_warnings() -> Iterator[None]:
     """Warnings of flows in one line, without a line of this file as their place."""
@@ -471,7 +526,7 @@ def _plain_warnings() -> Iterator[None]:
 
         def show_plainly(message: Any, category: Any, *place: Any, **more: Any) -> None:
             if issubclass(category, FlowWarning):
-                print(f"warning: {message}", file=sys.stderr)
+                _tell(f"warning: {message}")
             else:
                 show(message, category, *place, **more)
 
@@ -498,11 +553,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_input(run)
     _add_watching(run)
     _add_journal(run)
-    _add_target(_add(commands, "draw", _draw, "print the graph of a flow as a Mermaid flowchart"))
+    draw = _add(commands, "draw", _draw, "print the graph of a flow: a picture on a terminal, Mermaid into a pipe")
+    _add_target(draw)
+    kinds = draw.add_mutually_exclusive_group()
+    for kind, what in (("text", "drawn with lines"), ("mermaid", "a Mermaid flowchart"), ("svg", "an SVG picture")):
+        kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=what)
     _add_target(_add(commands, "check", _check, "list what would go wrong in a flow, without running it"))
+    listing = _add(commands, "list", _list, "list the flows of a file or module, each as a TARGET")
+    listing.add_argument("source", metavar="FILE_OR_MODULE", help="file.py or package.module")
     runs = _add(commands, "runs", _runs, "list the runs of a journal, or what one run has done")
-    runs.add_argument("journal", metavar="JOURNAL", help="the file that --journal names")
+    runs.add_argument("journal", metavar="WHERE", help="the file, or postgresql://..., that --journal names")
     runs.add_argument("run_id", metavar="RUN_ID", nargs="?", help="list what this run has committed, in its order")
+    after = "print the id of a new run that goes on after this row, or after the last one of this path"
+    runs.add_argument("--fork", metavar="AFTER", help=after)
+    runs.add_argument("--delete", action="store_true", help="delete the run, with its history")
     return parser
 
 
@@ -538,17 +602,20 @@ def _add_input(parser: Any) -> None:
 
 def _add_watching(parser: Any) -> None:
     group = parser.add_argument_group("watching")
-    streamed = "print the events of an async flow as JSON lines, when they happen, in place of the result"
+    streamed = "print the events as JSON lines, when they happen, in place of the result"
     levels = ["DEBUG", "INFO", "WARNING", "ERROR"]
     group.add_argument("--stream", action="store_true", help=streamed)
     group.add_argument("--progress", action="store_true", help="show on stderr what runs")
     group.add_argument("--trace", metavar="FILE", help="write what ran when: run.html to read, run.json for Perfetto")
+    group.add_argument("--strict", action="store_true", help="make warnings of flows, and findings of check, errors")
     group.add_argument("--log-level", choices=levels, default="WARNING", help="of the log messages on stderr")
 
 
 def _add_journal(parser: Any) -> None:
     group = parser.add_argument_group("runs that survive")
-    group.add_argument("--journal", metavar="FILE", help="keep the run in this file, which is made if need be")
+    group.add_argument(
+        "--journal", metavar="WHERE", help="keep the run in this file, made if need be, or in postgresql://..."
+    )
     group.add_argument("--run-id", metavar="ID", help="a name for the run; that of a run which stopped goes on with it")
     group.add_argument("--answer", metavar="VALUE", help="answer the question that waits, read as in --set, and go on")
     group.add_argument("--at", metavar="PATH", help="which question is answered, where several wait")

@@ -42,7 +42,7 @@ import time
 import types
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Set
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -206,7 +206,8 @@ class Task(ExecutorNode):
 class _EachTask(Task, ExecutorBatchNode):
     """A task with `each`: an item for every element."""
 
-    def _threads(self) -> int | None:
+    @property
+    def threads(self) -> int | None:
         return self.max_concurrency or THREADS
 
     def _named(self, results: Any) -> dict[str, Any]:
@@ -438,10 +439,6 @@ class Dataflow(AsyncFlow):
 
     As a node it reads inputs from `shared` and leaves its final values there.
 
-    tasks: name -> `Task`; a step of a task has its place there as index. edges: name -> the names
-    of the tasks whose results it uses. inputs: key -> `Input`, of what is read and no task makes.
-    outputs: the names of the final values.
-
     Raises: before anything runs, `ValueError` for a cycle or for two tasks that store one name,
         `MissingInput` for an input or final value that is not there, `ImportError` with all names tried.
     """
@@ -465,64 +462,34 @@ class Dataflow(AsyncFlow):
         self.factories = dict(resources or {})
         self.final_vars = None if final_vars is None else list(final_vars)
         self.sources = [module_named(source, base_dir) if isinstance(source, str) else source for source in sources]
-        self._overrides: dict[str, Any] = {}
+        self._plan = _Plan(_tasks(self.sources), self.factories, self.final_vars)
         self._resources: _Resources | None = None  # those that `async with` keeps open
         self._result: Result | None = None  # where `execute` wants to have what comes of its run
-        self._plan()
 
-    def _plan(self) -> None:
-        """Find the tasks and edges of the sources, and what has to run for the final values."""
-        self.tasks = _tasks(self.sources)
-        self.makers = _makers(self.tasks)
-        self.edges = {
-            node.name: [self.makers[key] for key in dict.fromkeys(node.needs.values()) if key in self.makers]
-            for node in self.tasks.values()
-        }
-        self.outputs = list(self.makers) if self.final_vars is None else self.final_vars
-        for name in (*self.outputs, *self._overrides):
-            if name not in self.makers:
-                raise MissingInput(
-                    f"no task stores {name!r}{closest(name, self.makers)}; there is {sorted(self.makers)}"
-                )
-        self._schedule()
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """Every `Task` by name. The place of one in this order is the index of its step."""
+        return self._plan.tasks
 
-    def _schedule(self) -> None:
-        """What runs, inputs before their users, and who waits for how many others."""
-        try:
-            order = list(graphlib.TopologicalSorter(self.edges).static_order())
-        except graphlib.CycleError as error:
-            raise ValueError(f"a cycle: {' <- '.join(error.args[1])}") from None
-        given = self._overridden()
-        needed = {self.makers[name] for name in self.outputs} - given
-        for name in reversed(order):
-            if name in needed:
-                needed.update(set(self.edges[name]) - given)
-        self.order = [name for name in order if name in needed]
-        self.waits_for = {name: [other for other in self.edges[name] if other in needed] for name in self.order}
-        self.users: dict[str, list[str]] = {name: [] for name in self.order}
-        for name in self.order:
-            for other in self.waits_for[name]:
-                self.users[other].append(name)
-        self.places = {name: place for place, name in enumerate(self.tasks)}
-        made, wanted = (output for name in self.order for output in self.tasks[name].outputs), set(self.outputs)
-        self.inputs, self.intermediate = self._inputs(), [name for name in made if name not in wanted]
+    @property
+    def edges(self) -> dict[str, list[str]]:
+        """Name of a task -> the names of those whose results it uses."""
+        return self._plan.edges
 
-    def _overridden(self) -> set[str]:
-        """The tasks that do not run, as all that they store is given."""
-        names = {self.makers[name] for name in self._overrides}
-        for node in map(self.tasks.__getitem__, names):
-            if left := [name for name in node.outputs if name not in self._overrides]:
-                raise ValueError(f"overrides: {node.name} stores {left} too; override all of its names or none")
-        return names
+    @property
+    def order(self) -> list[str]:
+        """The names of the tasks that run, inputs before their users."""
+        return self._plan.order
 
-    def _inputs(self) -> dict[str, Input]:
-        """What the tasks read and no task makes; what one requires is required."""
-        inputs: dict[str, Input] = {}
-        for node in map(self.tasks.__getitem__, self.order):
-            for parameter, key in node.needs.items():
-                if key not in self.makers and key not in self.factories and not inputs.get(key, _OPTIONAL).is_required:
-                    inputs[key] = _input(node, parameter)
-        return inputs
+    @property
+    def inputs(self) -> dict[str, Input]:
+        """What the tasks that run read, by key, and none of them makes."""
+        return self._plan.inputs
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of the final values."""
+        return self._plan.outputs
 
     def execute(
         self,
@@ -542,8 +509,10 @@ class Dataflow(AsyncFlow):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(self.execute_async(inputs, final_vars=final_vars, overrides=overrides, reload=reload))
-        raise RuntimeError("execute() inside of a running event loop: write await dataflow.execute_async(...)")
+            pass  # and not here, or every error of the run would have this one as its context
+        else:
+            raise RuntimeError("execute() inside of a running event loop: write await dataflow.execute_async(...)")
+        return asyncio.run(self.execute_async(inputs, final_vars=final_vars, overrides=overrides, reload=reload))
 
     async def execute_async(
         self,
@@ -556,30 +525,27 @@ class Dataflow(AsyncFlow):
         """What `execute` does, inside of an event loop."""
         if reload:
             self._reload()
-        flow = copy.copy(self)
+        flow, plan = copy.copy(self), self._plan
         if final_vars is not None or overrides:
-            flow.final_vars = self.final_vars if final_vars is None else list(final_vars)
-            flow._overrides = dict(overrides or {})
-            flow._plan()
+            wanted = self.final_vars if final_vars is None else list(final_vars)
+            flow._plan = plan = _Plan(self.tasks, self.factories, wanted, overrides)
         shared = dict(inputs or {})
         for name in shared:
-            if name in flow.makers:
-                raise ValueError(f"the input {name!r} is what the task {flow.makers[name]} stores: write overrides=")
-        shared.update(flow._overrides)
+            if name in plan.makers:
+                raise ValueError(f"the input {name!r} is what the task {plan.makers[name]} stores: write overrides=")
+        shared.update(overrides or {})
         flow._result = result = Result()
         started = time.perf_counter()
         await flow.run_async(shared)
         result.duration = time.perf_counter() - started
-        result._values = {name: shared.get(name) for name in flow.outputs}
+        result._values = {name: shared.get(name) for name in plan.outputs}
         return result
 
     def _reload(self) -> None:
         for source in self.sources:
             if isinstance(source, types.ModuleType):
                 read_again(source)
-        planned = copy.copy(self)
-        planned._plan()
-        vars(self).update(vars(planned))  # all at once, so that a failure changes nothing
+        self._plan = _Plan(_tasks(self.sources), self.factories, self.final_vars)
 
     async def __aenter__(self) -> Self:
         self._resources = _Resources(self.factories)
@@ -592,21 +558,17 @@ class Dataflow(AsyncFlow):
 
     async def prep_async(self, shared: Any) -> Any:
         """Refuse what is missing, or would be overwritten, before anything runs."""
+        there = {*shared, *self.params}
         for key, given in self.inputs.items():
-            if given.is_required and key not in shared and key not in self.params:
-                raise self._missing(key, shared)
-        for name in self.intermediate:
+            if given.is_required and key not in there:
+                raise self._plan.missing(key, there)
+        for name in self._plan.intermediate:
             if name in shared:
-                raise ValueError(f"{self.makers[name]} would overwrite shared[{name!r}]: rename one")
-
-    def _missing(self, key: str, shared: Any) -> MissingInput:
-        there = {*shared, *self.params, *self.factories, *self.makers}
-        readers = ((self.tasks[name], parameter) for name in self.order for parameter in self.tasks[name].needs)
-        return next(_missing(node, parameter, there) for node, parameter in readers if node.needs[parameter] == key)
+                raise ValueError(f"{self._plan.makers[name]} would overwrite shared[{name!r}]: rename one")
 
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
         """Leave the final values in `shared`, and nothing between."""
-        for name in self.intermediate:
+        for name in self._plan.intermediate:
             shared.pop(name, None)
 
     async def _orch_async(self, shared: Any, params: dict[str, Any] | None = None) -> None:
@@ -625,15 +587,16 @@ class _Run:
     """
 
     def __init__(self, flow: Dataflow, shared: Any, params: dict[str, Any]) -> None:
-        self.flow, self.shared, self.params, self.watch = flow, shared, params, watcher.get()
+        self.flow, self.plan, self.shared, self.params = flow, flow._plan, shared, params
+        self.watch = watcher.get()
         self.result = Result() if flow._result is None else flow._result
         self.result.resource_access = dict.fromkeys(flow.factories, 0)
         self.resources = flow._resources or _Resources(flow.factories)
         self.limit, self.create_task = flow.max_concurrency, asyncio.get_running_loop().create_task
         given = flow.executor
         self.pool = given if isinstance(given, Pool) else Pool(given, self.limit or THREADS)
-        self.waiting = {name: len(others) for name, others in flow.waits_for.items() if others}
-        self.ready = deque(name for name in flow.order if name not in self.waiting)
+        self.waiting = {name: len(others) for name, others in self.plan.waits_for.items() if others}
+        self.ready = deque(name for name in self.plan.order if name not in self.waiting)
         self.active, self.workers, self.over = 0, list[asyncio.Task[None]](), asyncio.Event()
         self.stopped: list[BaseException] = []
 
@@ -666,7 +629,7 @@ class _Run:
         try:
             while True:
                 await self.visit(name)
-                for user in self.flow.users[name]:
+                for user in self.plan.users[name]:
                     self.waiting[user] -= 1
                     if not self.waiting[user]:
                         self.ready.append(user)
@@ -692,12 +655,12 @@ class _Run:
     async def visit(self, name: str) -> None:
         """Run a task, or tell what it lacks, and write down what came of it."""
         result, started = self.result, time.perf_counter()
-        if failed := result._failed and [other for other in self.flow.waits_for[name] if other in result._failed]:
+        if failed := result._failed and [other for other in self.plan.waits_for[name] if other in result._failed]:
             result.skipped.append(name)
             return self.fail(name, result._failed[failed[0]])
         try:
             if self.watch:
-                place = self.flow.places[name]
+                place = self.plan.places[name]
                 await self.watch.do_async("branch", self.flow, self.run_task, name, index=place)
             else:
                 await self.run_task(name)
@@ -714,13 +677,14 @@ class _Run:
 
     def fail(self, name: str, error: Exception) -> None:
         """There is nothing for the users of a task."""
-        self.result._failed.update(dict.fromkeys([name, *self.flow.tasks[name].outputs], error))
+        self.result._failed.update(dict.fromkeys([name, *self.plan.tasks[name].outputs], error))
 
     async def run_task(self, name: str) -> Any:
-        node, params = copy.copy(self.flow.tasks[name]), self.params
-        if self.flow.factories and (wanted := self.flow.factories.keys() & node.needs.values()):
-            params = {**params, **{key: await self.resources.get(key) for key in wanted}}
-            self.result.resource_access.update({key: self.result.resource_access[key] + 1 for key in wanted})
+        node, params = copy.copy(self.plan.tasks[name]), self.params
+        for key in dict.fromkeys(node.needs.values()) if self.flow.factories else ():
+            if key in self.flow.factories:
+                params = {**params, key: await self.resources.get(key)}
+                self.result.resource_access[key] += 1
         node.set_params(params)
         node.executor = node.executor or self.pool
         if self.limit and node.each:
@@ -745,6 +709,91 @@ def _note(error: Exception, text: str) -> None:
 
 
 # What a dataflow is made of
+
+
+class _Plan:
+    """What has to run for the values that are wanted, and what waits for what.
+
+    final_vars: None means all. overrides: values that are given in place of results.
+
+    tasks, edges, order, inputs, outputs: as in `Dataflow`. makers: name of a value -> the task
+    that stores it. places: task -> its index. intermediate: what is stored and not wanted.
+    waits_for: task that runs -> those that run before it; users: the other way round.
+    """
+
+    def __init__(
+        self,
+        tasks: dict[str, Task],
+        factories: Collection[str],
+        final_vars: list[str] | None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.tasks, self.factories, self.overrides = tasks, factories, overrides or {}
+        self.places = {name: place for place, name in enumerate(tasks)}
+        self.makers = makers = _makers(tasks)
+        self.edges = {
+            node.name: [makers[key] for key in dict.fromkeys(node.needs.values()) if key in makers]
+            for node in tasks.values()
+        }
+        self.outputs = list(makers) if final_vars is None else final_vars
+        for name in (*self.outputs, *self.overrides):
+            if name not in makers:
+                raise MissingInput(f"no task stores {name!r}{closest(name, makers)}; there is {sorted(makers)}")
+        self.order = self._order()
+        self._schedule()
+        self.inputs = self._inputs()
+
+    def _order(self) -> list[str]:
+        """The tasks that run, inputs before their users."""
+        try:
+            order = list(graphlib.TopologicalSorter(self.edges).static_order())
+        except graphlib.CycleError as error:
+            raise ValueError(f"a cycle: {' <- '.join(error.args[1])}") from None
+        given = self._overridden()
+        needed = {self.makers[name] for name in self.outputs} - given
+        for name in reversed(order):
+            if name in needed:
+                needed.update(set(self.edges[name]) - given)
+        return [name for name in order if name in needed]
+
+    def _overridden(self) -> set[str]:
+        """The tasks that do not run, as all that they store is given."""
+        names = {self.makers[name] for name in self.overrides}
+        for node in map(self.tasks.__getitem__, names):
+            if left := [name for name in node.outputs if name not in self.overrides]:
+                raise ValueError(f"overrides: {node.name} stores {left} too; override all of its names or none")
+        return names
+
+    def _schedule(self) -> None:
+        running, wanted = set(self.order), set(self.outputs)
+        self.waits_for = {name: [other for other in self.edges[name] if other in running] for name in self.order}
+        self.users: dict[str, list[str]] = {name: [] for name in self.order}
+        for name in self.order:
+            for other in self.waits_for[name]:
+                self.users[other].append(name)
+        stored = (output for name in self.order for output in self.tasks[name].outputs)
+        self.intermediate = [output for output in stored if output not in wanted]
+
+    def _inputs(self) -> dict[str, Input]:
+        """What no task makes; of several readers the first says what it is, but one that requires it comes first."""
+        inputs: dict[str, Input] = {}
+        for node, parameter, key in self._readers():
+            if key not in self.makers and key not in self.factories:
+                given = _input(node, parameter)
+                if key not in inputs or (given.is_required and not inputs[key].is_required):
+                    inputs[key] = given
+        return inputs
+
+    def _readers(self) -> Iterator[tuple[Task, str, str]]:
+        """Who reads what: each task that runs, with each of its parameters and its key."""
+        for name in self.order:
+            node = self.tasks[name]
+            yield from ((node, parameter, key) for parameter, key in node.needs.items())
+
+    def missing(self, missing: str, there: set[str]) -> MissingInput:
+        """The error of the first who reads what is not there."""
+        there = {*there, *self.factories, *self.makers}
+        return next(_missing(node, parameter, there) for node, parameter, key in self._readers() if key == missing)
 
 
 def _tasks(sources: Iterable[Any]) -> dict[str, Task]:
@@ -788,6 +837,3 @@ def _input(node: Task, parameter: str) -> Input:
     if "." in node.keys.get(parameter, ""):
         return Input(Any, default)  # nothing says of what it is a part
     return Input(types.GenericAlias(list, annotation) if parameter in node.each else annotation, default)
-
-
-_OPTIONAL = Input(default=None)

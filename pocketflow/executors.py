@@ -210,17 +210,19 @@ class ExecutorNode(AsyncNode):
         return await self.pool.run(lambda: f"{name_of(self)}: exec({prep_res!r:.100})", function, *args)
 
     async def _exec(self, prep_res: Any) -> Any:
-        is_shared = isinstance(self.executor, Pool)
-        pool = self.executor if isinstance(self.executor, Pool) else Pool(self.executor, self._threads())
-        token = _visit.set((self, pool))
+        """The pool is closed before `post`, so that nothing is awaited between what that writes and the end."""
+        pool = self.executor if isinstance(self.executor, Pool) else Pool(self.executor, self.threads)
+        around = _visit.set((self, pool))
         try:
             return await super()._exec(prep_res)
         finally:
-            _visit.reset(token)
-            if not is_shared:
+            _visit.reset(around)
+            if pool is not self.executor:
                 await pool.close()
 
-    def _threads(self) -> int | None:
+    @property
+    def threads(self) -> int | None:
+        """How many threads a visit has that has no executor; None means as many as `ThreadPoolExecutor` takes."""
         return 1
 
 
@@ -251,7 +253,8 @@ class ExecutorBatchNode(ExecutorNode, AsyncParallelBatchNode):
         limit: dict[str, Any] = {} if max_concurrency is None else {"max_concurrency": max_concurrency}
         super().__init__(*args, **limit, **kwargs)
 
-    def _threads(self) -> int | None:
+    @property
+    def threads(self) -> int | None:
         return self.max_concurrency  # type: ignore[no-any-return]  # a number or None
 
 

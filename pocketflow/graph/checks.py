@@ -89,14 +89,12 @@ def _class_of_ours(node: Any) -> str:
 
 def _late_starts(graph: Graph) -> Iterator[str]:
     """Of `Flow(a >> b)`, which begins at b, as that is the value of `a >> b`."""
-    known = {(type(place.node).__name__, id(target)) for place in graph.nodes for _, target in successors(place.node)}
+    reached = {id(target) for place in graph.nodes for _, target in successors(place.node)}
     for place in graph.nodes:
-        before = place.node.led_to_by if place.is_start and _is_ours(place.node) else ()
-        for name in dict.fromkeys(before):
-            if (name, id(place.node)) not in known:
-                flow = graph[place.parent].name if place.parent else ""
-                advice = f"write {name} >> {place.name} on a line of its own, then {flow}({name})"
-                yield f"{flow} starts at {place.name}, without {name}, which leads to it: {advice}"
+        if place.is_start and _is_ours(place.node) and place.node.is_led_to and id(place.node) not in reached:
+            flow = graph[place.parent].name if place.parent else ""
+            advice = f"write first >> {place.name} on a line of its own, then {flow}(first)"
+            yield f"{flow} starts at {place.name}, to which an edge leads from a node outside of it: {advice}"
 
 
 # Phases
@@ -149,11 +147,11 @@ def _misspelt(node: Any, phase: str, values: int) -> str | None:
     written = [(name, value) for cls in _users_classes(node) for name, value in vars(cls).items()]
     functions = {name: value for name, value in written if isinstance(value, types.FunctionType)}
     used = {name for function in functions.values() for name in function.__code__.co_names}
-    alike = [name for name, function in functions.items() if function.__code__.co_argcount == values + 1]
+    alike = {name for name, function in functions.items() if function.__code__.co_argcount == values + 1}
     unused = [
         name
-        for name in alike
-        if name not in used and not hasattr(BaseNode, name) and name.removesuffix("_async") not in PHASES
+        for name in sorted(alike - used)
+        if not hasattr(BaseNode, name) and name.removesuffix("_async") not in PHASES
     ]
     return next(iter(difflib.get_close_matches(phase, unused, 1, cutoff=0.7)), None)
 
@@ -180,7 +178,7 @@ def _settings(node: Any) -> Iterator[str]:
 def _edges(node: Any) -> Iterator[str]:
     """Edges that were begun only, and where the edges of a node and the annotation of its post disagree."""
     name, edges = name_of(node), dict(successors(node))
-    for action in dict.fromkeys(node.begun if _is_ours(node) else ()):
+    for action in dict.fromkeys(node.begun_edges if _is_ours(node) else ()):
         if (action or "default") not in edges:
             yield f"{name} - {_quoted(action)} leads nowhere: write {name} - {_quoted(action)} >> node"
     phase = "post_async" if isinstance(node, AsyncNode) else "post"

@@ -322,6 +322,7 @@ class _Layout:
     def place_down(self) -> None:
         self.place_ports()
         self.find_tracks()
+        self.led_up_to = {self.layer[edge.target] for edge in self.edges if edge.is_back and edge.chain}
         worded = {self.layer[edge.chain[-1]] for edge in self.edges if edge.chain and label(edge.edge)}
         self.top, self.bottom = list[float](), list[float]()
         y = self.sizes.track * self.track_counts.get(-1, 0) + (self.sizes.gap / 2 if -1 in self.track_counts else 0)
@@ -423,8 +424,7 @@ class _Layout:
         return below + self.sizes.first_track + self.head(layer) + self.sizes.track * self.tracks[number, layer]
 
     def head(self, layer: int) -> float:
-        ups = (edge for edge in self.edges if edge.is_back and edge.chain)
-        return self.sizes.head if any(self.layer[edge.target] == layer for edge in ups) else 0
+        return self.sizes.head if layer in self.led_up_to else 0
 
     def lane(self, number: int, edge: _Edge, x: float) -> Wire:
         """Out at the right, up, and in from the right; around what stands there through the gap."""

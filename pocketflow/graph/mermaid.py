@@ -9,11 +9,10 @@ from typing import Any
 from pocketflow.graph.shape import Graph, GraphNode, drawn, shown
 
 NODE, START, FLOW, END = '["{}"]', '(["{}"])', '[["{}"]]', '(("{}"))'
-STYLES = [  # grey on whatever the page is, as texts have the page's own colour
-    "    classDef default fill:#8881,stroke:#888",
-    "    classDef frame fill:none,stroke:#888,stroke-dasharray:4",
-    "    classDef end_ fill:#888,stroke:none,color:transparent,font-size:2px",
-]
+# Grey on whatever the page is, as texts have the page's own colour.
+BOXES = "    classDef default fill:#8881,stroke:#888"
+FRAMES = "    classDef frame fill:none,stroke:#888,stroke-dasharray:4"
+ENDS = "    classDef finish fill:#888,stroke:none,color:transparent,font-size:2px"
 
 
 def to_mermaid(flow: Any) -> str:
@@ -36,7 +35,8 @@ def to_mermaid(flow: Any) -> str:
         source, target = ids[edge.source], ids[edge.target] if edge.target else f"{ids[edge.source]}end"
         edges.append(f"    {source} -->{action} {target}")
     frames = [ids[place.id] for place in graph.nodes[1:] if graph.inside(place.id)]
-    styles = STYLES if not frames else [*STYLES, f"    class {','.join(frames)} frame"]
+    styles = [BOXES] + ([FRAMES, f"    class {','.join(frames)} frame"] if frames else [])
+    styles += [ENDS] if any(edge.target is None for edge in graph.edges) else []
     return "\n".join(["flowchart TD", *shapes, *edges, *styles])
 
 
@@ -52,7 +52,7 @@ def _shapes(graph: Graph, id: str, ids: dict[str, str], indent: str) -> Iterator
         else:
             yield f"{indent}{name}{_shape(place).format(_escaped(place.name))}"
         if place.id in ending:
-            yield f"{indent}{name}end{END.format(' ')}:::end_"
+            yield f"{indent}{name}end{END.format(' ')}:::finish"
 
 
 def _shape(place: GraphNode) -> str:

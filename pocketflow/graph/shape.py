@@ -73,6 +73,9 @@ class Graph:
         name = name_of(flow)
         self._add(GraphNode(_in_path(name), name, _kind(flow), None, flow), ())
         self._by_id = {node.id: node for node in self.nodes}
+        self._inside: dict[str | None, list[GraphNode]] = {}
+        for node in self.nodes:
+            self._inside.setdefault(node.parent, []).append(node)
         self._targets = {(edge.source, edge.action): edge.target for edge in self.edges}
 
     def __getitem__(self, id: str) -> GraphNode:
@@ -80,7 +83,7 @@ class Graph:
 
     def inside(self, id: str) -> list[GraphNode]:
         """The nodes that stand right inside of a flow, in their order."""
-        return [node for node in self.nodes if node.parent == id]
+        return self._inside.get(id, [])
 
     # Finding the node of a step
 

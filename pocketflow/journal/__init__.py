@@ -69,8 +69,8 @@ from pocketflow import AsyncNode, BaseNode
 from pocketflow.graph import Graph, check
 from pocketflow.hooks import emit
 from pocketflow.journal.deltas import Codec, Tracker, to_json
-from pocketflow.journal.records import JournalError, Record, RunBusy, Store, without_void
 from pocketflow.journal.recorder import Past, Recorder, recording, state_after
+from pocketflow.journal.records import JournalError, Record, RunBusy, Store, without_void
 from pocketflow.journal.sqlite import SqliteStore
 from pocketflow.journal.writer import Owner, Writer, iso
 from pocketflow.stream import stream
@@ -390,7 +390,7 @@ class Journal:
         end = next((it for it in records if it.is_end), None)
         status = "finished" if end else last["status"]
         if status == "running":
-            ended = None
+            ended = ""
             if not self.store.is_alive(records[-1].token):
                 status = "interrupted"
         answered = {(it.path, it.digest) for it in records if it.kind == "answer"}
@@ -399,7 +399,7 @@ class Journal:
             "run_id": records[0].run_id,
             "status": status,
             "started": statuses[0][0],
-            "ended": end.at if end else ended,
+            "ended": end.at if end else ended or None,
             "error": None if end else last.get("error"),
             "questions": [{"path": it.path, **self.codec.load(it.value)} for it in waiting],
             "tags": [it["tags"] for _, it in statuses if "tags" in it][-1],

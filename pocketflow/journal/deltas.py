@@ -200,7 +200,10 @@ def _revive_time(kind: Any) -> Callable[[Any], Any]:
     return revive
 
 
-_TAGS: dict[type, str] = {kind: f"${kind.__name__.lower()}" for kind in LEAVES - PLAIN} | {type(Path()): "$path"}
+_TAGS: dict[Any, str] = {
+    bytes: "$bytes", date: "$date", datetime: "$datetime", time: "$time", timedelta: "$timedelta",
+    Decimal: "$decimal", UUID: "$uuid", type(Path()): "$path",
+}  # fmt: skip
 _PACK: dict[type, Callable[[Any], Any]] = {
     bytes: lambda value: base64.b64encode(value).decode(),
     date: date.isoformat,

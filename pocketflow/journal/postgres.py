@@ -57,7 +57,7 @@ class PostgresStore(Store):
                 return work()
 
     def execute(self, sql: str, *values: Any) -> tuple[int, list[Any]]:
-        cursor = self.db.execute(sql.replace("?", "%s"), values)  # type: ignore[arg-type]  # made of our constants
+        cursor = self.db.execute(sql.replace("?", "%s"), values)
         return cursor.rowcount, cursor.fetchall() if cursor.description else []
 
     def lock(self, token: int) -> None:

@@ -146,7 +146,7 @@ class Store:
         *columns, n, checksum = row
         if _checksum(columns) != checksum:
             raise self.damaged(f"record {n!r} of {columns[0]!r}")
-        return Record(*columns, n)
+        return Record._make((*columns, n))
 
     def damaged(self, what: Any) -> JournalError:
         return JournalError(f"{self.name} is damaged ({what}): restore it from a copy, or move it away to start afresh")
@@ -175,6 +175,6 @@ def without_void(records: list[Record]) -> list[Record]:
             old = next((n for n, other in enumerate(kept) if (other.kind, other.path, other.digest) == question), None)
             if old is not None:
                 after = kept[old + 1 :]
-                kept[old:] = [it for it in after if not it.is_step or it.kind == "exec" and it.path != record.path]
+                kept[old:] = [it for it in after if not it.is_step or (it.kind == "exec" and it.path != record.path)]
         kept.append(record)
     return kept

@@ -104,7 +104,7 @@ class SqliteStore(Store):
         try:
             return self._opened(self.name, self._prepare)
         except sqlite3.OperationalError as error:
-            if "readonly" not in str(error) and "unable to open" not in str(error) or not os.path.exists(self.name):
+            if ("readonly" not in str(error) and "unable to open" not in str(error)) or not os.path.exists(self.name):
                 raise
         self.is_readonly = True
         return self._opened_to_read()
@@ -191,7 +191,7 @@ class SqliteStore(Store):
         return f"{self.name}-owner-{token:x}"
 
     def _locked(self, path: str) -> sqlite3.Connection | None:
-        """The lock on a side file; None if another process has it. Who only looks has it for a moment, so wait for that."""
+        """The lock on a side file; None if another process has it. `is_alive` has it for a moment, so wait for that."""
         lock = sqlite3.connect(path, timeout=0.05, isolation_level=None, check_same_thread=False)
         try:
             lock.execute("PRAGMA journal_mode = MEMORY")  # no third file

@@ -100,7 +100,11 @@ class Writer:
                 self._do([*group])
 
     def _do(self, jobs: list[_Job]) -> None:
-        transactions = {True: self.store.commit, False: self.store.read, None: lambda work: work()}
+        transactions: dict[bool | None, Any] = {
+            True: self.store.commit,
+            False: self.store.read,
+            None: lambda work: work(),
+        }
         with self.lock:
             try:
                 outcomes = transactions[jobs[0].writes](lambda: [_outcome(job) for job in jobs])

@@ -1,8 +1,9 @@
-"""The command line, run as a program from a folder with a user's own files."""
+"""The command line, in a folder with a user's own files; as a program where the process is the point."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
 import os
@@ -17,7 +18,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from pocketflow.__main__ import main
 from tests.cookbook.runner import ROOT
+
+pytestmark = pytest.mark.filterwarnings("always::pocketflow.FlowWarning")
 
 FLOWS = """
 import asyncio, sys, warnings
@@ -69,6 +73,7 @@ class Hang(Node):
 class Ask(AsyncNode):
     name = "Ask"
     async def exec_async(self, prep_res):
+        await asyncio.sleep(0)  # so that the other branch has begun, too
         return pause(f"{self.name}: may it go out?")
     async def post_async(self, shared, prep_res, answer):
         shared[self.name] = answer
@@ -159,18 +164,44 @@ def environment() -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "PYTHONUTF8": "1"}
 
 
+def files(folder: Path) -> None:
+    (folder / "flows.py").write_text(FLOWS)
+    (folder / "hello_world.py").write_text(PIPELINE)
+    (folder / "setup.py").write_text("def word():\n    return 'Good day'\n")
+
+
 @pytest.fixture
-def pf(tmp_path: Path) -> Run:
-    """Runs `python -m pocketflow WORDS` in a folder with flows.py and a pipeline."""
-    (tmp_path / "flows.py").write_text(FLOWS)
-    (tmp_path / "hello_world.py").write_text(PIPELINE)
-    (tmp_path / "setup.py").write_text("def word():\n    return 'Good day'\n")
+def pf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command line in this process, in a folder with flows.py and a pipeline."""
+    files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    known = set(sys.modules)
+
+    def run(*words: str, stdin: str = "") -> Done:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        try:
+            code = main(words)
+        except SystemExit as end:  # of the parser
+            code = end.code
+        finally:
+            for name in set(sys.modules) - known:
+                if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(sys.modules[name].__file__):
+                    del sys.modules[name]
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Run:
+    """Runs `python -m pocketflow WORDS`, as `pf` does in this process."""
+    files(tmp_path)
 
     def run(*words: str, stdin: str = "", **more: str) -> Done:
-        command = [sys.executable, "-m", "pocketflow", *words]
         done = subprocess.run(
-            command, cwd=tmp_path, env={**environment(), **more}, input=stdin, capture_output=True, text=True,
-            encoding="utf-8", check=False, timeout=60,
+            [sys.executable, "-m", "pocketflow", *words], cwd=tmp_path, env={**environment(), **more}, input=stdin,
+            capture_output=True, text=True, encoding="utf-8", check=False, timeout=60,
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)
 
@@ -179,12 +210,12 @@ def pf(tmp_path: Path) -> Run:
 
 def answer_command(err: str) -> list[str]:
     """The words of the command that a paused run tells, after `python -m pocketflow`."""
-    [command] = re.findall(r"answer with: python -m pocketflow (.*)", err)
+    [command] = re.findall(r"answer with: (?:python -m )?pocketflow (.*)", err)
     return shlex.split(command)
 
 
 def resume_command(err: str) -> list[str]:
-    [command] = re.findall(r"resume with: python -m pocketflow (.*)", err)
+    [command] = re.findall(r"resume with: (?:python -m )?pocketflow (.*)", err)
     return shlex.split(command)
 
 
@@ -231,20 +262,20 @@ def test_the_store_can_come_from_stdin(pf: Run):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_what_json_does_not_know_is_printed_as_its_repr(pf: Run, encoding: str):
-    assert json.loads(pf("run", "flows.py:odd", PYTHONIOENCODING=encoding).out) == {
+def test_what_json_does_not_know_is_printed_as_its_repr(program: Run, encoding: str):
+    assert json.loads(program("run", "flows.py:odd", PYTHONIOENCODING=encoding).out) == {
         "a_set": "{1}", "number": "nan", "me": "...", "key": {"(1, 2)": "名"}, "half": "\ud800",
     }  # fmt: skip
 
 
 def test_the_last_action_is_told_on_stderr_and_warnings_take_one_line(pf: Run):
     assert pf("run", "flows.py:loses") == (
-        0, "{}\n", "warning: Flow ends: 'lost' not found in ['default']\naction: lost\n",
+        0, "{}\n", "warning: Flow ends: 'lost' not found in ['default'], the actions of Lost\naction: lost\n",
     )  # fmt: skip
 
 
 def test_a_failing_flow_exits_1_with_the_error_and_where_it_arose(pf: Run):
-    error = "ValueError: no such page\n  at Flow > Fail, attempts: 1, params: {}\n"
+    error = "ValueError: no such page\n  in Fail\n  in Flow\n"
     assert pf("run", "flows.py:fails") == (1, "", error)
     done = pf("run", "flows.py:fails", "--traceback")
     assert done.code == 1
@@ -254,20 +285,23 @@ def test_a_failing_flow_exits_1_with_the_error_and_where_it_arose(pf: Run):
 def test_a_journal_error_of_a_node_is_a_failure_like_any_other(pf: Run):
     done = pf("run", "flows.py:own")
     assert done.code == 1
-    assert done.err.startswith("pocketflow.journal.JournalError: a journal of the node's own\n  at Flow > Own")
+    assert done.err.endswith("JournalError: a journal of the node's own\n  in Own\n  in Flow\n")
 
 
 def test_events_are_streamed_as_json_lines(pf: Run):
     done = pf("run", "flows.py:count", "--stream")
     assert (done.code, done.err) == (0, "")
     events = [json.loads(line) for line in done.out.splitlines()]
-    assert [event["type"] for event in events] == ["node_start", "chunk", "chunk", "chunk", "node_end"]
+    kinds = ["node_start", "node_start", "chunk", "chunk", "chunk", "node_end", "node_end"]
+    assert [event["type"] for event in events] == kinds
     assert [event["chunk"] for event in events if event["type"] == "chunk"] == [0, 1, 2]
 
 
 def test_a_stream_of_a_failing_flow_ends_with_its_error(pf: Run):
     done = pf("run", "flows.py:breaks", "--stream")
-    assert [json.loads(line)["type"] for line in done.out.splitlines()] == ["node_start", "chunk", "error"]
+    assert [json.loads(line)["type"] for line in done.out.splitlines()] == [
+        "node_start", "node_start", "chunk", "node_error",
+    ]  # fmt: skip
     assert (done.code, done.err.splitlines()[0]) == (1, "ValueError: no such page")
 
 
@@ -312,7 +346,12 @@ def test_the_page_of_a_trace_is_written(pf: Run, tmp_path: Path):
 def test_names_of_modules_make_a_dataflow(pf: Run):
     words = ["run", "hello_world", "--with", "setup", "--final-vars", "full_greeting", "--reload", "--set", "name=Ada"]
     assert pf(*words) == (0, '{\n  "full_greeting": "Good day, Ada!"\n}\n', "")
-    assert "DEBUG pipe: greeting" in pf(*words, "--log-level", "DEBUG").err
+
+
+def test_messages_of_nodes_are_shown_at_the_level_asked_for(program: Run):
+    words = ["run", "hello_world", "--with", "setup", "--set", "name=Ada", "--log-level"]
+    assert "DEBUG pipe: greeting" in program(*words, "DEBUG").err
+    assert program(*words, "INFO").err == ""
 
 
 def test_without_final_vars_all_values_are_printed(pf: Run):
@@ -329,7 +368,7 @@ def test_without_final_vars_all_values_are_printed(pf: Run):
         (["hello_world", "--final-vars", "full_greting"], "did you mean 'full_greeting'?"),
         (["helo_world"], "no module 'helo_world' in "),
         (["hello_world", "broken"], "broken.py:2: ZeroDivisionError: division by zero"),
-        (["hello_world.py"], "hello_world.py: write FILE.py:NAME for a flow; a dataflow is made of names of modules"),
+        (["hello_world.py"], "hello_world.py: no flow there"),
         (["flows.py:flow", "--with", "setup"], "flows.py:flow goes alone"),
     ],
 )
@@ -348,15 +387,15 @@ def test_a_dataflow_that_cannot_run_is_one_line(pf: Run, tmp_path: Path, words: 
     [
         (
             ["flows.py:flwo"],
-            "flows.py:flwo: there is no 'flwo' (did you mean 'flow'?); flows and nodes there: ['flow', ",
+            "flows.py:flwo: there is no 'flwo' (did you mean 'flow'?); flows and nodes there: flow, ",
         ),
         (["nofile.py:flow"], "nofile.py: no such file"),
-        (["nomodule:flow"], "No module named 'nomodule'"),
+        (["nomodule:flow"], "no module 'nomodule' in "),
         (["flows.py:number"], "flows.py:number is 5, which is neither a flow nor a node"),
         (["flows.py:make_none"], "flows.py:make_none is None, which is neither a flow nor a node"),
-        (["flows.py:make_with"], "flows.py:make_with cannot be called: missing a required argument: 'model'"),
+        (["flows.py:make_with"], "flows.py:make_with needs arguments: name a function that makes the flow without any"),
         (["flows.py:make_later"], "flows.py:make_later is async: name a plain function that makes the flow"),
-        (["flows.py:make_wrong"], "TypeError: a class is no node: write start=Greet()"),
+        (["flows.py:make_wrong"], "TypeError: a class is no node: write "),
         (["zero.py:flow"], "zero.py:3: ZeroDivisionError: division by zero"),
         (["zero:flow"], "zero.py:3: ZeroDivisionError: division by zero"),
         (["uses_zero.py:flow"], "zero.py:3: ZeroDivisionError: division by zero"),
@@ -367,12 +406,13 @@ def test_a_dataflow_that_cannot_run_is_one_line(pf: Run, tmp_path: Path, words: 
         (["flows.py:flow", "--shared", "none.json"], "none.json: No such file or directory"),
         (["flows.py:flow", "--shared", "zero.py"], "zero.py holds no JSON: "),
         (["flows.py:flow", "--shared", "list.json"], "list.json: write a JSON object"),
-        (["flows.py:flow", "--stream"], "Flow is not async: --stream needs an AsyncFlow"),
+        (["flows.py"], "flows.py: name one of its flows, as in flows.py:flow: flow, odd, fails, "),
+        (["flows.py:flow", "--shared", "deep.json"], "deep.json is nested too deeply"),
         (["flows.py:flow", "--trace", "run.txt"], "--trace run.txt: write a name that ends in .html or .json"),
         (["flows.py:flow", "--trace", "no/run.html"], "--trace no/run.html: there is no folder no"),
-        (["flows.py:flow", "--journal", "r.db"], "--journal FILE and --run-id ID belong together"),
-        (["flows.py:flow", "--run-id", "1"], "--journal FILE and --run-id ID belong together"),
-        (["flows.py:flow", "--answer", "1"], "--answer, --takeover and --allow-changes need --journal FILE"),
+        (["flows.py:flow", "--journal", "r.db"], "--journal WHERE and --run-id ID belong together"),
+        (["flows.py:flow", "--run-id", "1"], "--journal WHERE and --run-id ID belong together"),
+        (["flows.py:flow", "--answer", "1"], "--answer, --takeover and --allow-changes need --journal WHERE"),
         (["flows.py:flow", "--journal", "r.db", "--run-id", "1", "--answer", "1"], "r.db: no such file"),
         (["flows.py:flow", "--at", "Flow"], "--at PATH says which question --answer VALUE is for"),
         (["flows.py:flow", "--wat"], "unrecognized arguments: --wat; see python -m pocketflow --help"),
@@ -382,7 +422,7 @@ def test_what_cannot_be_used_is_one_line_and_exits_2(pf: Run, tmp_path: Path, wo
     files = {
         "zero.py": "import json\nx = 1\nx / 0\n", "uses_zero.py": "import zero\n",
         "uses_json.py": "import json\njson.loads('x')\n", "syntax.py": "x = 1\ndef (\n",
-        "leaves.py": "raise SystemExit('bye')\n", "list.json": "[]",
+        "leaves.py": "raise SystemExit('bye')\n", "list.json": "[]", "deep.json": "[" * 100_000,
     }  # fmt: skip
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -407,7 +447,7 @@ def test_a_run_that_waits_says_how_to_answer_and_goes_on_with_it(pf: Run):
     assert (done.code, done.out) == (3, "")
     assert done.err.splitlines()[:2] == ["worked", 'AsyncFlow/1:Ask/exec asks "Ask: may it go out?"']
     assert pf("runs", "my runs.db").out == (
-        'paused   tea 1\n         AsyncFlow/1:Ask/exec asks "Ask: may it go out?"\n'
+        'paused      tea 1\n            AsyncFlow/1:Ask/exec asks "Ask: may it go out?"\n'
     )
     done = pf(*(word.replace("VALUE", "true") for word in answer_command(done.err)))
     assert (done.code, done.err) == (0, "action: sent\n")
@@ -437,8 +477,20 @@ def test_where_several_questions_wait_the_answer_says_which(pf: Run):
 def test_the_history_of_a_run_is_listed(pf: Run):
     pf("run", "flows.py:flow", "--set", "name=Ada", "--journal", "r.db", "--run-id", "1")
     history = pf("runs", "r.db", "1").out.splitlines()
-    assert "node  Flow/0:Greet" in history
-    assert pf("runs", "r.db").out == "finished 1\n"
+    assert "   4 node   Flow/0:Greet" in history
+    assert pf("runs", "r.db").out == "finished    1\n"
+
+
+def test_a_fork_prints_its_id_alone_and_a_deleted_run_is_gone(pf: Run):
+    words = ["run", "flows.py:flow", "--journal", "r.db", "--run-id"]
+    pf(*words, "1", "--set", "name=Ada")
+    fork = pf("runs", "r.db", "1", "--fork", "Flow/prep")
+    assert (fork.code, fork.err, fork.out.count("\n")) == (0, "", 1)
+    assert pf(*words, fork.out.strip()).code == 0
+    assert pf("runs", "r.db", "1", "--delete") == (0, "", "")
+    assert pf("runs", "r.db").out == f"finished    {fork.out}"
+    assert pf("runs", "r.db", fork.out.strip(), "--fork", "2").code == 0
+    assert pf("runs", "r.db", "--delete") == (2, "", "--fork and --delete need a RUN_ID\n")
 
 
 def test_a_failed_run_says_how_to_resume_it(pf: Run):
@@ -453,7 +505,7 @@ def test_a_journaled_dataflow_resumes_and_streams_too(pf: Run):
     assert json.loads(result) == {"full_greeting": "Good day, Ada!"}
     assert pf(*words).out == result
     events = pf(*words[:-1], "2", "--set", "name=Ada", "--stream").out.splitlines()
-    assert [json.loads(event)["type"] for event in events].count("node_end") == 3
+    assert [json.loads(event)["type"] for event in events].count("node_end") == 4
 
 
 @pytest.mark.parametrize("words", [["none.db"], ["none.db", "1"], ["flows.py"], ["r.db", "2"]])
@@ -488,10 +540,10 @@ def waiting(tmp_path: Path, *words: str) -> Iterator[tuple[Any, list[str]]]:
         yield process, list(itertools.takewhile(lambda line: line != "waiting\n", process.stderr))
 
 
-def interrupted(tmp_path: Path, *words: str) -> Done:
+def interrupted(tmp_path: Path, *words: str, by: signal.Signals = signal.SIGINT) -> Done:
     """Press Ctrl-C when a node waits."""
     with waiting(tmp_path, *words) as (process, told):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
         out, err = process.communicate(timeout=60)
     return Done(process.returncode, out, "".join(told) + err)
 
@@ -502,6 +554,17 @@ def test_ctrl_c_exits_130_in_one_line(pf: Run, tmp_path: Path, flow: str):
     assert (done.code, done.out, done.err.splitlines()[-1]) == (130, "", "interrupted")
     assert "Traceback" not in done.err
     assert (tmp_path / "run.json").exists()
+
+
+@pytest.mark.parametrize("flow", ["hangs", "slow"])
+def test_sigterm_ends_a_run_in_order_with_its_trace_written_and_the_run_resumable(pf: Run, tmp_path: Path, flow: str):
+    words = [f"flows.py:{flow}", "--trace", "run.json", "--journal", "r.db", "--run-id", "1"]
+    done = interrupted(tmp_path, *words, by=signal.SIGTERM)
+    assert (done.code, done.out) == (143, "")
+    assert "Traceback" not in done.err
+    assert resume_command(done.err)
+    assert (tmp_path / "run.json").exists()
+    assert pf("runs", "r.db").out.startswith("interrupted 1\n")
 
 
 @pytest.mark.parametrize("more", [[], ["--stream"]])
@@ -525,11 +588,89 @@ def test_a_run_that_another_process_has_is_refused(pf: Run, tmp_path: Path):
 # draw, check, and the words
 
 
-def test_a_flow_is_drawn(pf: Run):
-    assert pf("draw", "flows.py:typo").out == (
-        'flowchart TD\n    n0(["Decide"])\n    n1["Greet"]\n    n0 -->|"serach"| n1\n'
-    )
+def test_a_flow_is_drawn_as_mermaid_into_a_pipe_or_as_asked_for(pf: Run):
+    drawn = pf("draw", "flows.py:typo").out
+    assert drawn.startswith('flowchart TD\n    n0(["Decide"])\n    n1["Greet"]\n    n0 -->|"serach"| n1\n')
+    assert pf("draw", "flows.py:typo", "--mermaid").out == drawn
+    assert "│ Decide │" in pf("draw", "flows.py:typo", "--text").out
+    assert pf("draw", "flows.py:typo", "--svg").out.startswith("<svg ")
     assert "greeting" in pf("draw", "hello_world", "--with", "setup").out
+
+
+def test_a_flow_is_drawn_with_lines_on_a_terminal(pf: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: True)
+    assert "│ Decide │" in pf("draw", "flows.py:typo").out
+
+
+def test_the_only_flow_of_a_file_or_module_needs_no_name(pf: Run, tmp_path: Path):
+    (tmp_path / "job.py").write_text("from pocketflow import *\nclass Save(Node): ...\nflow = Flow(Save())\n")
+    assert pf("run", "job.py") == pf("run", "job") == (0, "{}\n", "")
+    assert pf("list", "job.py").out == "job.py:flow\n"
+
+
+def test_the_flows_of_a_file_or_module_are_listed_as_targets(pf: Run):
+    listed = pf("list", "flows.py").out.splitlines()
+    assert listed[:3] == ["flows.py:flow", "flows.py:odd", "flows.py:fails"]
+    assert pf("list", "flows").out.splitlines()[0] == "flows:flow"
+    assert pf("list", "hello_world.py") == (2, "", "hello_world.py: no flow there\n")
+    assert pf("list", "nofile.py").code == 2
+
+
+def test_a_run_tells_what_a_check_finds_and_a_strict_one_does_not_begin(pf: Run):
+    finding = 'Decide.post may return "search", for which there is no edge: write Decide - "search" >> node'
+    done = pf("run", "flows.py:typo")
+    assert (done.code, done.err.splitlines()[0]) == (0, f"warning: {finding}")
+    strict = pf("run", "flows.py:typo", "--strict")
+    assert (strict.code, strict.out, strict.err.splitlines()[0]) == (2, "", finding)
+
+
+def test_a_strict_run_fails_where_an_action_has_no_edge(pf: Run):
+    done = pf("run", "flows.py:loses", "--strict")
+    assert done.code == 1
+    assert "Flow ends: 'lost' not found" in done.err
+
+
+# What comes from data
+
+
+def test_nothing_from_data_steers_the_terminal(pf: Run, tmp_path: Path):
+    """Escape sequences, C1 and bidi characters in names, ids, questions, actions, results and errors."""
+    evil = "\x1b]0;x\x07\x9b31m\u202e"
+    (tmp_path / "evil.py").write_text(
+        f"from pocketflow import *\nfrom pocketflow.journal import pause\nEVIL = {evil!r}\n"
+        "class Say(Node):\n    name = EVIL\n    def post(self, shared, prep_res, exec_res):\n"
+        "        shared[EVIL] = EVIL\n        return EVIL\n"
+        "class Fail(Node):\n    name = EVIL\n    def exec(self, prep_res):\n        raise ValueError(EVIL)\n"
+        "class Ask(Node):\n    name = EVIL\n    def exec(self, prep_res):\n        return pause(EVIL)\n"
+        "says, fails, asks = Flow(Say()), Flow(Fail()), Flow(Ask())\n"
+    )
+    keep = ["--journal", "r.db", "--run-id"]
+    told = [
+        pf("run", "evil.py:says"), pf("run", "evil.py:says", "--stream"), pf("run", "evil.py:says", *keep, evil),
+        pf("run", "evil.py:fails", *keep, f"2{evil}"), pf("run", "evil.py:asks", *keep, f"3{evil}"),
+        pf("runs", "r.db"), pf("runs", "r.db", evil), pf("draw", "evil.py:says", "--text"),
+        pf("draw", "evil.py:says", "--svg"), pf("run", f"evil.py:{evil}"), pf("run", evil),
+        pf("run", "evil.py:says", "--set", evil), pf("run", "evil.py:says", "--shared", evil),
+    ]  # fmt: skip
+    for done in told:
+        assert (done.out + done.err).replace("\n", "").isprintable()
+    assert json.loads(told[0].out) == {evil: evil}
+
+
+def test_a_file_that_is_called_like_a_module_of_python_is_not_imported(program: Run, tmp_path: Path):
+    for name in ("hashlib", "sqlite3", "argparse", "json", "shlex"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('planted')\n")
+    assert program("run", "flows.py:flow", "--set", "name=Ada", "--journal", "r.db", "--run-id", "1").code == 0
+    assert program("runs", "r.db") == (0, "finished    1\n", "")
+
+
+def test_a_result_that_is_nested_too_deeply_is_one_line(pf: Run, tmp_path: Path):
+    (tmp_path / "deep.py").write_text(
+        "from pocketflow import *\nclass Deep(Node):\n    def post(self, shared, prep_res, exec_res):\n"
+        "        here = shared\n        for _ in range(5000):\n            here['a'] = here = {}\nflow = Flow(Deep())\n"
+    )
+    done = pf("run", "deep.py")
+    assert done == (1, "", "the result is nested too deeply to be printed\n")
 
 
 def test_findings_are_printed_and_exit_1(pf: Run):
@@ -556,4 +697,4 @@ def test_nothing_is_imported_that_a_command_does_not_need():
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=True
     )
-    assert done.stdout == "['pocketflow.__main__']\n"
+    assert done.stdout == "['pocketflow.modules', 'pocketflow.text', 'pocketflow.__main__']\n"

@@ -5,6 +5,19 @@ from __future__ import annotations
 from tests.cookbook.runner import run
 
 PICTURE = """\
+       ╭──────────╮
+       │  Decide  │
+       ╰──┬──┬──┬─╯
+          │  ▲  │
+    ┌─────┘  │  └────┐
+    │    ┌───┘       │
+ search  │        answer
+    ▼    │           ▼
+┌───┴────┴──┐   ┌────┴───┐
+│  Search   │   │ Answer │
+└───────────┘   └────────┘
+
+for Mermaid:
 flowchart TD
     n0(["Decide"])
     n1["Search"]
@@ -12,6 +25,7 @@ flowchart TD
     n0 -->|"search"| n1
     n0 -->|"answer"| n2
     n1 --> n0
+    classDef default fill:#8881,stroke:#888
 
 in the flow with the typo:
 - Review.post may return "approve", for which there is no edge: write Review - "approve" >> node

@@ -330,6 +330,29 @@ async def test_an_async_generator_of_prep_is_closed_when_an_item_fails(base: str
     assert log == ["closed"]
 
 
+@pytest.mark.fixed
+async def test_the_generator_of_an_async_iterable_is_closed_when_an_item_fails():
+    class Pages:
+        async def __aiter__(self) -> AsyncIterator[int]:
+            try:
+                for page in range(9):
+                    yield page
+            finally:
+                log.append("closed")
+
+    class Fails(pf.AsyncParallelBatchNode):
+        async def prep_async(self, shared: Any) -> Any:
+            return Pages()
+
+        async def exec_async(self, item: Any) -> Any:
+            raise KeyError("own error")
+
+    log: list[str] = []
+    with pytest.raises(KeyError, match="own error"):
+        await soon(Fails().run_async({}))
+    assert log == ["closed"]
+
+
 async def test_of_several_that_fail_together_one_error_leaves_and_no_group():
     class Fail(pf.AsyncParallelBatchNode):
         async def prep_async(self, shared: Any) -> Any:
@@ -400,6 +423,22 @@ async def test_cancellation_reaches_every_item_and_waits_for_it(limit: int | Non
     with pytest.raises(asyncio.CancelledError):
         await soon(run)
     assert node.count("cancelled") == node.count("start") == min(limit or 3, 3)
+    assert alone()
+
+
+@pytest.mark.fixed
+async def test_without_a_limit_what_was_just_started_is_cancelled_at_its_first_wait():
+    class Begins(Gated):
+        async def prep_async(self, shared: Any) -> Any:
+            asyncio.get_running_loop().call_soon(run.cancel)
+            return range(60)
+
+    node = Begins(60)
+    run = asyncio.create_task(node.run_async({}))
+    with pytest.raises(asyncio.CancelledError):
+        await soon(run)
+    assert node.count("start") == node.count("cancelled")
+    assert node.count("end") == 0
     assert alone()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import shutil
 import subprocess
@@ -175,3 +176,11 @@ def test_every_public_name_has_a_docstring():
 def test_a_constructor_names_its_parameters_and_refuses_a_misspelt_one(name: str):
     with pytest.raises(TypeError, match="max_retires"):
         getattr(pf, name)(max_retires=3)
+
+
+def test_help_shows_every_parameter_of_a_constructor_and_no_address():
+    for name in EXPORTED["nodes"] + EXPORTED["flows"]:
+        signature = str(inspect.signature(getattr(pf, name)))
+        assert "kwargs" not in signature
+        assert " at 0x" not in signature
+    assert list(inspect.signature(pf.AsyncParallelBatchNode).parameters) == ["max_retries", "wait", "max_concurrency"]

@@ -334,6 +334,12 @@ async def test_the_first_error_cancels_the_others_and_waits_for_them():
     assert caught.value.__notes__ == ["in fails", "in Dataflow"]
 
 
+def test_an_error_of_a_run_is_not_told_as_one_that_arose_while_another_was_handled():
+    with pytest.raises(MissingInput) as caught:
+        Dataflow(square).execute()
+    assert caught.value.__context__ is None
+
+
 def test_collected_errors_let_the_rest_run():
     def fails() -> None:
         raise KeyError("own error")

@@ -192,10 +192,10 @@ class DiesOnItem(KeepsAll):
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_killed_worker_costs_an_attempt_and_all_results_are_right(method: str, tmp_path: Path):
-    items = [(name, str(tmp_path)) for name in ("a", "bad", "c")]
+    items, before = [(name, str(tmp_path)) for name in ("a", "bad", "c")], set(multiprocessing.active_children())
     node = DiesOnItem(max_retries=3, executor=partial(processes, method))
     assert run(node, items=items)["results"] == ["a", "bad", "c"]
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_who_was_in_the_pool_of_a_dead_worker_is_not_blamed_for_it(tmp_path: Path):

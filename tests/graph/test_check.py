@@ -140,7 +140,6 @@ REFUSED = {
     "and deep inside": (lambda: Flow(wired(node("A"), Flow(node("Ask", AsyncNode)))), "make it an AsyncFlow"),
     "an async flow in a batch flow": (lambda: Entries(AsyncFlow(node("A"))), "make it an AsyncBatchFlow"),
     "a flow without a start": (lambda: Flow(), "Flow has no start: write Flow(start=node)"),
-    "a parallel one": (lambda: AsyncFlow(AsyncParallelFlow()), "has no branches: write AsyncParallelFlow(node, ...)"),
     "no room for items": (
         lambda: AsyncFlow(tampered(node("Items", AsyncParallelBatchNode), max_concurrency=0)),
         "Items: max_concurrency must be at least 1, not 0",
@@ -240,8 +239,8 @@ def test_an_edge_begun_and_not_ended_is_found():
 
 def test_a_flow_that_starts_at_the_end_of_its_chain_is_found():
     assert check(Flow(node("Load") >> node("Parse"))) == [
-        "Flow starts at Parse, without Load, which leads to it: "
-        "write Load >> Parse on a line of its own, then Flow(Load)",
+        "Flow starts at Parse, to which an edge leads from a node outside of it: "
+        "write first >> Parse on a line of its own, then Flow(first)",
     ]
 
 

@@ -161,6 +161,15 @@ def test_five_hundred_nodes_are_drawn():
     assert len(boxes_of(to_svg(Flow(nodes[0])))) == 500
 
 
+def test_a_long_chain_is_drawn():
+    first = last = node("N")
+    for _ in range(2000):
+        last = last >> node("N")
+    assert len(boxes_of(to_svg(Flow(first)))) == 2001
+    assert to_text(Flow(first)).count("▼") == 2000
+    assert to_mermaid(Flow(first)).count("-->") == 2000
+
+
 # Text
 
 
@@ -265,7 +274,7 @@ def test_mermaid_gets_the_inputs_of_a_dataflow():
 def test_mermaid_gets_an_end_on_purpose_as_a_dot():
     ask = node("Ask")
     ask - "over" >> None
-    assert lines(Flow(ask)) == ['n0(["Ask"])', 'n0end((" ")):::end_', 'n0 -->|"over"| n0end']
+    assert lines(Flow(ask)) == ['n0(["Ask"])', 'n0end((" ")):::finish', 'n0 -->|"over"| n0end']
 
 
 def test_mermaid_gets_a_flow_with_nothing_inside_with_double_sides():

@@ -29,7 +29,9 @@ class Server:
         self.folder, self.data = folder, folder / "data"
         self.options = " ".join(f"-c {it}" for it in (*settings, "listen_addresses=''", "max_connections=300"))
         # The server refuses to run as root.
-        self.user: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
+        self.user: dict[str, Any] = (
+            {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
+        )
         if self.user:
             owner = pwd.getpwnam("postgres")
             os.chown(folder, owner.pw_uid, owner.pw_gid)
@@ -40,8 +42,7 @@ class Server:
         assert folder
         done = subprocess.run(
             [folder / program, *map(str, args)], cwd=self.folder, timeout=60, check=False, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, extra_groups=[] if self.user else None,
-            **self.user,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **self.user,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
 

@@ -11,7 +11,7 @@ import pocketflow as pf
 from pocketflow.executors import ExecutorNode
 from pocketflow.hooks import emit
 from pocketflow.journal import Journal, JournalError, Paused, pause
-from tests.journal.kit import Approve, Crash, Say, chain, paused, run, steps
+from tests.journal.kit import Approve, Say, paused, run
 
 
 def test_a_pause_stops_the_run_until_it_is_answered(journal: Journal):
@@ -248,13 +248,18 @@ def test_a_failure_of_another_kind_takes_no_new_answer(journal: Journal):
         journal.answer("run", "no")
 
 
+async def collect(journal: Journal, flow: Any, events: list[Any]) -> None:
+    async with asyncio.timeout(30):
+        async for event in journal.stream(flow, {}, run_id="run"):
+            events.append(event)
+
+
 async def test_the_pause_event_is_told_only_while_nobody_has_answered(journal: Journal):
     flow = pf.AsyncFlow(Approve(choices=["yes"]))
     for _ in range(2):
-        events = []
+        events = list[Any]()
         with pytest.raises(Paused):
-            async for event in journal.stream(flow, {}, run_id="run"):
-                events.append(event)
+            await collect(journal, flow, events)
         asked = [event for event in events if event["type"] == "pause"]
         assert [(it["question"], it["choices"], it["path"]) for it in asked] == [
             ("question 0?", ["yes"], "AsyncFlow/0:Approve")

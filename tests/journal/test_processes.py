@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import pocketflow as pf
-from pocketflow.journal import Journal, RunBusy
 from pocketflow.hooks import Hook, Step, hooked
+from pocketflow.journal import Journal, JournalError, RunBusy
 from tests.core import test_random_graphs as oracle
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 import pocketflow as pf
-from pocketflow.journal import Journal, RunBusy
+from pocketflow.journal import Journal, JournalError, RunBusy
 
 class Tell(pf.Node):
     def exec(self, prep_res):
@@ -91,22 +91,24 @@ def end(process: subprocess.Popen[str], how: signal.Signals) -> None:
 
 
 def test_processes_killed_at_statements_and_at_random_lose_nothing_and_run_nothing_twice():
-    """The full proof, more than 500 kills, is `python -m tests.benchmarks.kill`."""
+    """The full proof, more than 1,300 kills, is `python -m tests.benchmarks.kill`."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tests.benchmarks.kill", "20", "25", "0", "10"],
+        [sys.executable, "-W", "error", "-m", "tests.benchmarks.kill", "1", "150", "0", "2", "0"],
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    claim = r"(\d+) kills .* of 8 flows: every store was right, nothing that was finished ran again\n10 races"
+    claim = (
+        r"SQLite: (\d+) kills .* of 12 flows: every store was right, nothing that was finished ran again\n.* 2 races"
+    )
     found = re.match(claim, done.stdout)
     assert found
-    assert int(found[1]) >= 40
+    assert int(found[1]) >= 3
 
 
 def test_a_killed_owner_is_taken_over_at_once(tmp_path: Path):
     end(begin(tmp_path / "runs.db"), signal.SIGKILL)
     with Journal(tmp_path / "runs.db") as journal:
-        assert journal.runs()[0]["status"] == "running"
+        assert journal.runs()[0]["status"] == "interrupted"
     process = start(tmp_path / "runs.db")
     assert rest(process, "go", "two").splitlines() == ["in exec", "finished ['one', 'two']"]
     assert not [*tmp_path.glob("*owner*")]
@@ -136,7 +138,7 @@ def test_an_owner_that_was_stopped_cannot_write_after_a_takeover(tmp_path: Path)
             journal.run(pf.Flow(first), {}, run_id="run")
         journal.run(pf.Flow(first), shared, run_id="run", takeover=True)
         process.send_signal(signal.SIGCONT)
-        assert rest(process, "late") == "busy: 'run' was taken over: this owner may not write it any more"
+        assert rest(process, "late") == "busy: 'run' was taken over or deleted: this owner may not write it any more"
         restored: dict[str, Any] = {}
         journal.run(pf.Flow(first), restored, run_id="run")
     assert shared == restored == {"answers": ["one", "other"]}
@@ -150,6 +152,19 @@ def test_of_two_processes_that_race_for_a_run_one_at_a_time_gets_it(tmp_path: Pa
             tell(process, "go")
         told = sorted(rest(process, "one", "two").splitlines()[-1].partition(":")[0] for process in processes)
         assert told in (["busy", "finished ['one', 'two']"], ["finished ['one', 'two']"] * 2)
+
+
+def test_a_forked_process_is_told_to_open_a_journal_of_its_own(tmp_path: Path):
+    with Journal(tmp_path / "runs.db") as journal:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                journal.runs()
+            except JournalError as error:
+                os._exit(7 if "open a Journal in each process" in str(error) else 1)
+            os._exit(2)
+        _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 7
 
 
 def test_eight_processes_write_eight_runs_into_one_file(tmp_path: Path):
@@ -168,7 +183,7 @@ def test_an_interrupt_stops_the_run_which_can_be_resumed(tmp_path: Path):
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
     with Journal(tmp_path / "runs.db") as journal:
-        assert journal.runs()[0]["status"] == "failed"
+        assert journal.runs()[0]["status"] == "interrupted"
     assert rest(start(tmp_path / "runs.db"), "go", "two").splitlines()[-1] == "finished ['one', 'two']"
 
 
@@ -195,9 +210,9 @@ class CrashSoon(Hook):
 @pytest.mark.parametrize("variant", oracle.VARIANTS)
 def test_a_random_graph_that_crashes_again_and_again_does_what_the_naive_interpreter_does(tmp_path: Path, variant: str):
     chance, crashes = random.Random(3), 0
-    with warnings.catch_warnings(), Journal(tmp_path / "runs.db") as journal:
+    with warnings.catch_warnings(), Journal(tmp_path / "runs.db", strict=False) as journal:
         warnings.simplefilter("ignore", pf.FlowWarning)
-        for number in range(1000):
+        for number in range(200):
             graph, log = oracle.plan(chance), list[Any]()
             action = oracle.interpret(graph, log, {})
             flow = oracle.build(graph, *oracle.VARIANTS[variant])
@@ -211,7 +226,7 @@ def test_a_random_graph_that_crashes_again_and_again_does_what_the_naive_interpr
                 else:
                     assert (result, shared["log"]) == (action, log)
                     break
-    assert crashes > 1000
+    assert crashes > 200
 
 
 def journaled(journal: Journal, flow: Any, shared: dict[str, Any], run_id: str) -> Any:

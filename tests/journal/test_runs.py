@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ import pocketflow as pf
 from pocketflow.hooks import Hook, Skip, Step, hooked
 from pocketflow.journal import Journal, JournalError, RunBusy
 from tests.journal.kit import Crash, PopFlow, Say, chain, crash_and_resume, run, steps
-
 
 # What is not run again
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from decimal import Decimal
 from enum import Enum, Flag, IntEnum, auto
 from pathlib import Path
 from typing import Any
-
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -21,8 +19,7 @@ import pytest
 import pocketflow as pf
 from pocketflow.journal import Journal, JournalError
 from pocketflow.journal.deltas import Codec, Tracker
-from tests.journal.kit import Crash, Say, run, steps
-
+from tests.journal.kit import Crash, Say, run
 
 EXACT = [
     [1, 1.0, True, None, "", "\ud800 \0 é", -0.0, 1e308, float("inf"), 2**70],
@@ -223,9 +220,9 @@ def test_a_type_that_encode_does_not_know_is_an_error(typed: Journal):
 def test_a_decode_that_fails_says_what_to_open_the_journal_with(typed: Journal):
     run(typed, pf.Flow(Say([], "a")), {"x": Point(1)})
     message = r"a record cannot be read \(KeyError\('no'\)\): open the journal with the types=, encode= and decode="
-    with Journal(typed.store.name, encode=encode, decode=lambda value: value["no"]) as journal:
-        with pytest.raises(JournalError, match=message):
-            run(journal, pf.Flow(Say([], "a")), {})
+    wrong = Journal(typed.store.name, encode=encode, decode=lambda value: value["no"])
+    with wrong as journal, pytest.raises(JournalError, match=message):
+        run(journal, pf.Flow(Say([], "a")), {})
 
 
 def test_an_excluded_key_stays_with_the_caller(tmp_path: Path):
