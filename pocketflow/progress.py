@@ -20,6 +20,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -183,17 +184,36 @@ def _default_file() -> TextIO:
 
 
 class _Screen:
-    """Live lines at the bottom of a terminal, and above them what is told, printed and logged."""
+    """Live lines at the bottom of a terminal, and above them what is told, printed and logged.
+
+    All is drawn ten times a second, by one thread: what nodes print, and they themselves, never wait for the terminal.
+    """
 
     def __init__(self, file: TextIO, picture: Callable[[], Table]) -> None:
         self.console = Console(file=file, highlight=False, markup=False, emoji=False)
         self.picture, self.printers = picture, dict[str, _Printer]()
+        self.told: deque[Text] = deque()  # and not on the terminal yet
         self.live = Live(
-            get_renderable=self.draw, console=self.console, refresh_per_second=10, transient=True,
+            get_renderable=self.draw, console=self.console, auto_refresh=False, transient=True,
             redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
         self.printers.update(self.redirected())
         self.live.start()
+        self.closed = threading.Event()
+        self.drawing = threading.Thread(target=self.keep_drawing, daemon=True)
+        self.drawing.start()
+
+    def keep_drawing(self) -> None:
+        while not self.closed.wait(0.1):
+            self.write()
+
+    def write(self) -> None:
+        """Write what was told, and the live lines below it."""
+        lines = [self.told.popleft() for _ in range(len(self.told))]
+        with suppress(OSError, ValueError):  # closed, or without this letter
+            if lines:
+                self.console.print(Text("\n").join(lines), soft_wrap=True)
+            self.live.refresh()
 
     def redirected(self) -> Iterator[tuple[str, _Printer]]:
         """Of stdout and stderr those that are this terminal: one that leads into a file goes on leading there."""
@@ -216,8 +236,7 @@ class _Screen:
         return table
 
     def tell(self, text: str, style: str = "") -> None:
-        with suppress(OSError, ValueError):  # closed, or without this letter
-            self.console.print(Text.from_ansi(text, style=style), soft_wrap=True)
+        self.told.append(Text.from_ansi(text, style=style))
 
     def close(self) -> None:
         for name, printer in self.printers.items():
@@ -225,6 +244,9 @@ class _Screen:
             if getattr(sys, name) is printer:
                 setattr(sys, name, printer.stream)
             _move_logs(printer, printer.stream)
+        self.closed.set()
+        self.drawing.join()
+        self.write()
         with suppress(OSError, ValueError):
             self.live.stop()
 
