@@ -7,7 +7,7 @@
     >>> with Trace() as trace:
     ...     action = Flow(start=Fetch()).run({})
     >>> print(trace)  # doctest: +ELLIPSIS, +NORMALIZE_WHITESPACE
-    Flow ... +0 us ... -> found
+    Flow ...+0 us ... -> found
       Fetch ... us ... -> found
     >>> trace.metrics()["Fetch"]["count"]
     1
