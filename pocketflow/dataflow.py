@@ -48,7 +48,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from pocketflow import AsyncFlow, AsyncNode, BaseNode, Flow, name_of, watcher
-from pocketflow.executors import ExecutorBatchNode, ExecutorNode, MakesExecutor, Pool, ended
+from pocketflow.executors import ExecutorBatchNode, ExecutorNode, MakesExecutor, Pool
+from pocketflow.hooks import ended
 from pocketflow.modules import closest, functions_of, module_named, read_again
 
 __all__ = ["Dataflow", "MissingInput", "Result", "Task", "task"]

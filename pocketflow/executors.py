@@ -34,6 +34,7 @@ from functools import partial
 from typing import Any, Self
 
 from pocketflow import AsyncNode, AsyncParallelBatchNode, name_of, watcher
+from pocketflow.hooks import ended
 
 __all__ = ["ExecutorBatchNode", "ExecutorNode", "MakesExecutor", "Pool", "RemoteError", "WorkerDied"]
 
@@ -119,20 +120,6 @@ class Pool:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-async def ended(future: asyncio.Future[Any]) -> None:
-    """Wait until a future is done, whatever comes of it, even while we are being cancelled."""
-    cancelled = None
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if not future.cancelled():
-        future.exception()  # seen, so that asyncio does not report it as lost
-    if cancelled:
-        raise cancelled
 
 
 async def _result(future: Future[Any]) -> Any:

@@ -33,7 +33,7 @@ from typing import Any, Self
 
 from pocketflow import AsyncNode, BatchNode, Flow, name_of, watcher
 
-__all__ = ["Hook", "Log", "Skip", "Step", "emit", "hooked"]
+__all__ = ["Hook", "Log", "Skip", "Step", "emit", "ended", "escaped", "hooked"]
 
 
 class Step:
@@ -87,7 +87,7 @@ class Step:
     def _path(self, role: str) -> str:
         outer, name = self.parent, self.name
         if not name.isidentifier():
-            name = name.translate(_ESCAPES)
+            name = escaped(name)
         if outer is None:
             return name if role in ("visit", "run") else f"{name}/{role}"
         if role == "visit":
@@ -107,6 +107,11 @@ class Step:
 
 
 _ESCAPES = {ord(char): f"%{ord(char):02X}" for char in "/[]:~%"}
+
+
+def escaped(name: str) -> str:
+    """A name as it stands in a path."""
+    return name.translate(_ESCAPES)
 
 
 class Skip:
@@ -393,3 +398,17 @@ class Log(Hook):
     def on_error(self, step: Step, error: BaseException) -> None:
         level = logging.ERROR if isinstance(error, Exception) else self.level
         self.logger.log(level, "fail %s: %r", step.path, error)
+
+
+async def ended(future: asyncio.Future[Any]) -> None:
+    """Wait until a future is done, whatever comes of it, even while we are being cancelled."""
+    cancelled = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not future.cancelled():
+        future.exception()  # seen, so that asyncio does not report it as lost
+    if cancelled:
+        raise cancelled

@@ -30,7 +30,7 @@ from threading import get_ident
 from typing import Any
 
 from pocketflow import AsyncNode, BaseNode
-from pocketflow.hooks import Hook, Step
+from pocketflow.hooks import Hook, Step, ended
 
 __all__ = ["stream"]
 
@@ -79,7 +79,7 @@ async def stream(flow: Any, shared: Any, *, buffer: int = 64) -> AsyncGenerator[
     finally:
         events.close()
         run.cancel()
-        await _ended(run)
+        await ended(run)
 
 
 async def _run(flow: Any, shared: Any) -> None:
@@ -97,25 +97,11 @@ async def _run(flow: Any, shared: Any) -> None:
 async def _in_thread(function: Callable[..., Any], *args: Any) -> None:
     """Run a function in a thread of its own, and wait for its end also when cancelled, as nobody can stop it."""
     with ThreadPoolExecutor(1) as executor:
-        ended = asyncio.wrap_future(executor.submit(contextvars.copy_context().run, function, *args))
+        running = asyncio.wrap_future(executor.submit(contextvars.copy_context().run, function, *args))
         try:
-            await asyncio.shield(ended)
+            await asyncio.shield(running)
         finally:
-            await _ended(ended)
-
-
-async def _ended(future: asyncio.Future[Any]) -> None:
-    """Wait until a future is done, whatever comes of it, even while we are cancelled."""
-    cancelled = None
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if not future.cancelled():
-        future.exception()  # seen, so that asyncio does not report it as lost
-    if cancelled:
-        raise cancelled
+            await ended(running)
 
 
 class _Events(Hook):

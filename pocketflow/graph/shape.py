@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pocketflow import AsyncParallelFlow, Flow, name_of
+from pocketflow.hooks import escaped
 
 
 class GraphNode(NamedTuple):
@@ -71,7 +72,7 @@ class Graph:
         self.edges: list[GraphEdge] = []
         self._scopes: dict[str, dict[str, list[str]]] = {}  # a flow or branch -> name in paths -> ids
         name = name_of(flow)
-        self._add(GraphNode(_in_path(name), name, _kind(flow), None, flow), ())
+        self._add(GraphNode(escaped(name), name, _kind(flow), None, flow), ())
         self._by_id = {node.id: node for node in self.nodes}
         self._inside: dict[str | None, list[GraphNode]] = {}
         for node in self.nodes:
@@ -162,8 +163,8 @@ class Graph:
         places: dict[int, GraphNode] = {}
         for node in [start] if flow.kind == "task" else reached(start):
             name = name_of(node)
-            ids = names.setdefault(_in_path(name), [])
-            ids.append(f"{scope}/{_in_path(name)}" + (f"~{len(ids) + 1}" if ids else ""))
+            ids = names.setdefault(escaped(name), [])
+            ids.append(f"{scope}/{escaped(name)}" + (f"~{len(ids) + 1}" if ids else ""))
             kind = "task" if flow.kind == "dataflow" and node is start else _kind(node)
             places[id(node)] = GraphNode(ids[-1], name, kind, flow.id, node, branch, node is start)
         for place in places.values():
@@ -173,7 +174,7 @@ class Graph:
 
     def _add_tasks(self, flow: GraphNode, inner: list[GraphNode]) -> list[GraphNode]:
         """The inputs of a dataflow, as nodes; edges lead from them, and from its tasks, to the tasks that use them."""
-        inputs = {key: GraphNode(f"{flow.id}/{_in_path(key)}", key, "input", flow.id, None) for key in flow.node.inputs}
+        inputs = {key: GraphNode(f"{flow.id}/{escaped(key)}", key, "input", flow.id, None) for key in flow.node.inputs}
         tasks = {place.name: place for place in inner if place.is_start}
         for name, task in tasks.items():
             read = [inputs[key].id for key in dict.fromkeys(task.node.needs.values()) if key in inputs]
@@ -242,13 +243,6 @@ def _text(action: Any) -> str:
 
 
 # Paths
-
-
-_SPECIAL = {ord(char): f"%{ord(char):02X}" for char in "/[]:~%"}
-
-
-def _in_path(name: str) -> str:
-    return name.translate(_SPECIAL)
 
 
 def _scope(flow: GraphNode, index: str) -> str:
