@@ -37,9 +37,10 @@ await there, beside other branches, may be run again on what it wrote already, s
 idempotent; so has a post after which a `_run_async` of your own awaits something. When a prep or post
 fails after it has written, nothing more of `shared` is recorded, as it would keep what is half done.
 
-Nothing holds up an event loop: one thread writes, what waits meanwhile in one transaction, and an
-async step ends when its record is durable. The prep and exec of a sync node, which nothing can await,
-are durable before its visit is.
+No event loop is held up by a disk or a server: with `synchronous="full"` and PostgreSQL one thread writes,
+what waits meanwhile in one transaction, and an async step ends when its record is durable. The prep
+and exec of a sync node, which nothing can await, are durable before its visit is. A commit that waits
+for nothing is made at once, as it takes less time than to wake a thread.
 
 Limits. Every step compares the store with what was recorded last: about a microsecond for each
 list and dict in it. Two keys that hold the same list hold two lists after a resume. Attributes of
@@ -578,7 +579,7 @@ def _until(records: list[Record], after: int | str | None, run_id: str) -> list[
 def _asked(past: Past, path: str | None, run_id: str) -> Record:
     """The question that an answer is for."""
     waiting = past.waiting
-    if not waiting and past.status.get("reopens"):
+    if not waiting and past.last.kind == "status" and past.status.get("reopens"):
         answered = [past.pauses[key] for key in past.answers]
         waiting = [it for it in answered if it.path == path] if path else answered[-1:]
     paths = [it.path for it in waiting]

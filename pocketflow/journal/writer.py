@@ -128,13 +128,13 @@ def _outcome(job: _Job) -> tuple[Any, JournalError | None]:
 class Owner:
     """Who may write a run: it holds the lock of a fencing token, and every record of the run carries the token.
 
-    is_async: whether records are handed over to a thread, as nothing can wait for them here.
+    is_async: whether an event loop must not be held up here.
     lost: why nothing more can be written: after a record that failed, the next would leave a gap.
     """
 
     def __init__(self, writer: Writer, run_id: str, now: Callable[[], datetime], *, is_async: bool = False) -> None:
         self.store, self.run_id, self.now, self.is_async = writer.store, run_id, now, is_async
-        self.do = writer.submit if is_async else writer.perform
+        self.writer, self.do = writer, writer.submit if is_async else writer.perform
         self.token = secrets.randbits(62)
         self.lost: JournalError | None = None
 
@@ -158,7 +158,7 @@ class Owner:
                 raise RunBusy(f"{self.run_id!r} lost its lock with the connection: run it again")
             self.store.append(record, self.token)
 
-        return self.do(work, done=self.note)
+        return self.writer.perform(work, done=self.note)
 
     def note(self, future: Future[Any]) -> None:
         error = future.exception()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.journal import server
 from tests.test_cookbook import MODEL, NEEDS, OFFLINE, ROOT, ask, run
 
 
@@ -47,12 +48,9 @@ def test_approval_goes_on_in_another_process_with_the_answer(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_fleet_goes_on_with_the_runs_of_a_killed_worker_and_pays_for_nothing_twice(
-    kind: str, request: pytest.FixtureRequest
-):
+def test_fleet_goes_on_with_the_runs_of_a_killed_worker_and_pays_for_nothing_twice(request: pytest.FixtureRequest):
     pytest.importorskip("distributed", reason=NEEDS)
-    where = [request.getfixturevalue("postgres").schema()] if kind == "postgres" else []
+    where = [request.getfixturevalue("postgres").schema()] if server.programs() else []
     first, resumed, bill = run("fleet", *where).splitlines()
     assert first.startswith("The castle of Rome is worth a visit.")
     assert resumed.startswith("A worker was killed; another went on with: ")
