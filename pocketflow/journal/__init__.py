@@ -448,9 +448,7 @@ class _Run:
         self.journal, self.shared, self.tags = journal, shared, tags or {}
         self.takeover, self.allow_changes = takeover, allow_changes
         self.owner = Owner(journal.writer, _checked_id(run_id), journal.clock, is_async=is_async)
-        if journal.strict and (found := check(flow)):
-            raise JournalError(f"{found[0]}; mend the flow, or open the journal with strict=False")
-        self.graph = _shape(flow)
+        self.flow = flow
         self.hook: Recorder | None = None
 
     def start(self) -> Future[None]:
@@ -496,7 +494,10 @@ class _Run:
         return self.owner.release()
 
     def _begin(self) -> None:
-        """In the thread of the writer: read what there is, check it, and become the owner."""
+        """Where no loop is held up: check the flow, read what there is of the run, and become its owner."""
+        if self.journal.strict and (found := check(self.flow)):
+            raise JournalError(f"{found[0]}; mend the flow, or open the journal with strict=False")
+        self.graph = _shape(self.flow)
         records = self.owner.store.records(self.owner.run_id)
         if records:
             self._resume(Past(records, self.journal.codec))

@@ -47,7 +47,7 @@ class Slow(pf.AsyncNode):
 
 
 def lags(journal: Journal | None) -> tuple[list[float], float]:
-    """By how many seconds an event loop was late, every 5 ms, while 200 runs of 11 steps began at once; how long all took."""
+    """By how many seconds an event loop was late, every 5 ms, while 200 runs of 11 steps began at once; its time."""
     late = list[float]()
 
     async def watch() -> None:
