@@ -37,9 +37,10 @@ await there, beside other branches, may be run again on what it wrote already, s
 idempotent; so has a post after which a `_run_async` of your own awaits something. When a prep or post
 fails after it has written, nothing more of `shared` is recorded, as it would keep what is half done.
 
-Nothing holds up an event loop: one thread writes, what waits meanwhile in one transaction, and an
-async step ends when its record is durable. The prep and exec of a sync node, which nothing can await,
-are durable before its visit is.
+No event loop is held up by a disk or a server: with `synchronous="full"` and PostgreSQL one thread writes,
+what waits meanwhile in one transaction, and an async step ends when its record is durable. The prep
+and exec of a sync node, which nothing can await, are durable before its visit is. A commit that waits
+for nothing is made at once, as it takes less time than to wake a thread.
 
 Limits. Every step compares the store with what was recorded last: about a microsecond for each
 list and dict in it. Two keys that hold the same list hold two lists after a resume. Attributes of
@@ -447,9 +448,7 @@ class _Run:
         self.journal, self.shared, self.tags = journal, shared, tags or {}
         self.takeover, self.allow_changes = takeover, allow_changes
         self.owner = Owner(journal.writer, _checked_id(run_id), journal.clock, is_async=is_async)
-        if journal.strict and (found := check(flow)):
-            raise JournalError(f"{found[0]}; mend the flow, or open the journal with strict=False")
-        self.graph = _shape(flow)
+        self.flow = flow
         self.hook: Recorder | None = None
 
     def start(self) -> Future[None]:
@@ -495,7 +494,10 @@ class _Run:
         return self.owner.release()
 
     def _begin(self) -> None:
-        """In the thread of the writer: read what there is, check it, and become the owner."""
+        """Where no loop is held up: check the flow, read what there is of the run, and become its owner."""
+        if self.journal.strict and (found := check(self.flow)):
+            raise JournalError(f"{found[0]}; mend the flow, or open the journal with strict=False")
+        self.graph = _shape(self.flow)
         records = self.owner.store.records(self.owner.run_id)
         if records:
             self._resume(Past(records, self.journal.codec))
@@ -578,7 +580,7 @@ def _until(records: list[Record], after: int | str | None, run_id: str) -> list[
 def _asked(past: Past, path: str | None, run_id: str) -> Record:
     """The question that an answer is for."""
     waiting = past.waiting
-    if not waiting and past.status.get("reopens"):
+    if not waiting and past.last.kind == "status" and past.status.get("reopens"):
         answered = [past.pauses[key] for key in past.answers]
         waiting = [it for it in answered if it.path == path] if path else answered[-1:]
     paths = [it.path for it in waiting]

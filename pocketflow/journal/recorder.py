@@ -212,11 +212,11 @@ class Recorder(Hook):
             except BaseException as error:
                 self.broken = self.broken or error
                 raise
-        if written is not None and step.loop is not None:
-            return asyncio.wrap_future(written, loop=step.loop)
-        if written is not None and not self.owner.is_async:
-            written.result()
-        return None
+        if written is None:
+            return None
+        if written.done() or not self.owner.is_async:
+            return written.result()
+        return asyncio.wrap_future(written, loop=step.loop) if step.loop else None
 
     def _record(self, step: Step, result: Any, running: _Running) -> Future[None] | None:
         if step.kind == "exec":

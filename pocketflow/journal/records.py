@@ -69,7 +69,7 @@ class Store:
 
     name: of the database, as messages say it.
     held: the tokens of the owners that live here.
-    is_quick: whether a transaction takes less time than to wake a thread.
+    is_quick: whether a commit waits for no disk and no server, and so takes less time than to wake a thread.
     """
 
     name: str

@@ -38,12 +38,10 @@ class SqliteStore(Store):
     A file that may not be written is opened to be read.
     """
 
-    is_quick = True
-
     def __init__(self, path: str, synchronous: str) -> None:
         self.name, self.synchronous = path, synchronous
         self.locks: dict[int, sqlite3.Connection] = {}
-        self.is_readonly = False
+        self.is_readonly, self.is_quick = False, synchronous == "normal"
         with self._explained():
             self.db = self._connect()
 

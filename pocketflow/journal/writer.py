@@ -38,7 +38,7 @@ class Writer:
     def __init__(self, store: Store) -> None:
         self.store, self.process, self.is_closed = store, os.getpid(), False
         self.jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self.lock = threading.RLock()  # of the store
+        self.lock, self.starting = threading.RLock(), threading.Lock()  # of the store, and of the thread
         self.thread: threading.Thread | None = None
 
     def submit(
@@ -46,7 +46,7 @@ class Writer:
     ) -> Future[T]:
         """Hand a job over, which nobody can cancel any more. `done` is called before the next transaction begins."""
         job = self._job(work, writes, done)
-        with self.lock:
+        with self.starting:
             if self.thread is None:
                 self.thread = threading.Thread(target=self._run, name="pocketflow.journal", daemon=True)
                 self.thread.start()
@@ -62,6 +62,13 @@ class Writer:
         job = self._job(work, writes, done)
         self._do([job])
         return job.future
+
+    def is_free(self) -> bool:
+        """Whether nobody is inside of a transaction."""
+        free = self.lock.acquire(blocking=False)
+        if free:
+            self.lock.release()
+        return free
 
     def do(self, work: Callable[[], T], *, writes: bool | None = True) -> T:
         """The result of the job, for which the thread waits."""
@@ -128,14 +135,15 @@ def _outcome(job: _Job) -> tuple[Any, JournalError | None]:
 class Owner:
     """Who may write a run: it holds the lock of a fencing token, and every record of the run carries the token.
 
-    is_async: whether records are handed over to a thread, as nothing can wait for them here.
+    is_async: whether an event loop must not be held up here.
     lost: why nothing more can be written: after a record that failed, the next would leave a gap.
     """
 
     def __init__(self, writer: Writer, run_id: str, now: Callable[[], datetime], *, is_async: bool = False) -> None:
         self.store, self.run_id, self.now, self.is_async = writer.store, run_id, now, is_async
-        self.do = writer.submit if is_async else writer.perform
+        self.writer, self.do = writer, writer.submit if is_async else writer.perform
         self.token = secrets.randbits(62)
+        self.last: Future[None] | None = None
         self.lost: JournalError | None = None
 
     def record(self, kind: str, *columns: Any, **more: Any) -> Record:
@@ -158,7 +166,10 @@ class Owner:
                 raise RunBusy(f"{self.run_id!r} lost its lock with the connection: run it again")
             self.store.append(record, self.token)
 
-        return self.do(work, done=self.note)
+        in_order = self.last is None or self.last.done()  # else this one has to wait behind it
+        at_once = in_order and (not self.is_async or self.writer.is_free())
+        self.last = (self.writer.perform if at_once else self.writer.submit)(work, done=self.note)
+        return self.last
 
     def note(self, future: Future[Any]) -> None:
         error = future.exception()

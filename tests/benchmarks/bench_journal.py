@@ -1,10 +1,15 @@
-"""Journaled steps against bare commits of the same bytes, and against LangGraph's SqliteSaver on the same work."""
+"""Journaled steps against bare commits of the same bytes, and against LangGraph's savers on the same work.
+
+python -m tests.benchmarks.bench_journal     what an event loop feels of 200 runs that begin at once
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import operator
 import sqlite3
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +17,10 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pocketflow as pf
+from pocketflow.hooks import Hook, Step
 from pocketflow.journal import Journal
 from tests.benchmarks.measure import Row, compare
+from tests.journal import server
 
 STEPS, ROUNDS = 100, 5
 KILOBYTE = "x" * 1000
@@ -25,6 +32,64 @@ class Count(pf.Node):
     def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
         shared["count"] += 1
         return "again" if shared["count"] < STEPS else "enough"
+
+
+class Slow(pf.AsyncNode):
+    """Waits a little, as for a model."""
+
+    async def exec_async(self, prep_res: Any) -> Any:
+        await asyncio.sleep(0.01)
+        return KILOBYTE
+
+    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        shared["count"] = shared.get("count", 0) + 1
+        return "again" if shared["count"] < 11 else "enough"
+
+
+def lags(journal: Journal | None) -> tuple[list[float], float]:
+    """By how many seconds an event loop was late, every 5 ms, while 200 runs of 11 steps began at once; its time."""
+    late = list[float]()
+
+    async def watch() -> None:
+        while True:
+            due = time.perf_counter() + 0.005
+            await asyncio.sleep(0.005)
+            late.append(time.perf_counter() - due)
+
+    async def scenario() -> None:
+        slow = Slow()
+        slow - "again" >> slow
+        slow - "enough" >> None
+        watching = asyncio.create_task(watch())
+        await asyncio.sleep(0.02)
+        flows = [pf.AsyncFlow(slow) for _ in range(200)]
+        if journal:
+            await asyncio.gather(*(journal.run_async(flow, {}, run_id=f"run {n}") for n, flow in enumerate(flows)))
+        else:
+            await asyncio.gather(*(flow.run_async({}) for flow in flows))
+        watching.cancel()
+
+    began = time.perf_counter()
+    asyncio.run(scenario())
+    return late, time.perf_counter() - began
+
+
+def tell_lags() -> None:
+    def line(what: str, journal: Journal | None) -> None:
+        late, took = lags(journal)
+        median, most, longest = statistics.median(late), statistics.quantiles(late, n=50)[-1], max(late)
+        print(
+            f"{what:18} loop late by {median * 1e3:6.1f} ms in the median, {most * 1e3:6.1f} ms in 98 of 100,"
+            f" {longest * 1e3:6.1f} ms at most; all 200 runs took {took:.2f} s"
+        )
+
+    line("without a journal", None)
+    for synchronous in ("normal", "full"):
+        with tempfile.TemporaryDirectory() as folder, Journal(f"{folder}/runs.db", synchronous=synchronous) as journal:
+            line(f"SQLite, {synchronous}", journal)
+    if server.programs():
+        with server.running() as started, Journal(started.schema()) as journal:
+            line("PostgreSQL", journal)
 
 
 class Grow(pf.Node):
@@ -50,16 +115,16 @@ def store(size: int) -> dict[str, Any]:
     return {"count": 0, "documents": [{"id": n, "text": "x" * 4000} for n in range(size // 4000)]}
 
 
-def journaled(flow: pf.Flow, shared: dict[str, Any], path: Path) -> float:
+def journaled(flow: pf.Flow, shared: dict[str, Any], path: Path | str) -> float:
     """Seconds from the first step to the end: without the beginning of the run, which keeps all of the store."""
     begun = []
 
-    class Begun(pf.Hook):
-        def on_start(self, step: pf.Step) -> None:
+    class Begun(Hook):
+        def on_start(self, step: Step) -> None:
             if not begun:
                 begun.append(time.perf_counter())
 
-    with Journal(path) as journal, pf.hooked(Begun()):
+    with Journal(path) as journal, Begun():
         journal.run(flow, shared, run_id="run")
         return time.perf_counter() - begun[0]
 
@@ -69,11 +134,12 @@ def bare(rows: list[Any], path: Path) -> float:
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = normal")
-    db.execute("CREATE TABLE commits (id INTEGER PRIMARY KEY, path, kind, digest, result, changes, seal)")
+    columns = ", ".join(f"c{n}" for n in range(len(rows[0]) - 1))
+    db.execute(f"CREATE TABLE commits (id INTEGER PRIMARY KEY, {columns})")
     start = time.perf_counter()
     for row in rows:
         db.execute("BEGIN IMMEDIATE")
-        db.execute("INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        db.execute(f"INSERT INTO commits VALUES ({', '.join('?' * len(row))})", row)
         db.execute("COMMIT")
     took = time.perf_counter() - start
     db.close()
@@ -91,7 +157,7 @@ def committed(flow: pf.Flow, shared: dict[str, Any]) -> list[Any]:
     def work(path: Path) -> list[Any]:
         journaled(flow, shared, path)
         db = sqlite3.connect(path)
-        rows = db.execute("SELECT * FROM commits ORDER BY id").fetchall()[1:]
+        rows = db.execute("SELECT * FROM pocketflow_records ORDER BY id").fetchall()[2:]
         db.close()
         return rows
 
@@ -183,3 +249,7 @@ def rows() -> Iterator[Row]:
             against="LangGraph with SqliteSaver",
             rounds=1,
         )
+
+
+if __name__ == "__main__":
+    tell_lags()

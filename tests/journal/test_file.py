@@ -84,7 +84,7 @@ def read(path: Path) -> str:
     return ""
 
 
-FLIPS = int(os.environ.get("FLIPS", 200))
+FLIPS = int(os.environ.get("FLIPS", 100))
 
 
 def test_a_flipped_bit_is_told_or_stands_where_nothing_is_kept(path: Path):

@@ -58,9 +58,10 @@ def test_a_run_that_lost_its_lock_with_the_connection_writes_nothing_more(where:
 
     class Reconnect(Break):
         def exec(self, prep_res: Any) -> Any:
-            super().exec(prep_res)
-            with pytest.raises(JournalError):
-                journal.runs()
+            if self.todo:
+                super().exec(prep_res)
+                with pytest.raises(JournalError):
+                    journal.runs()
             return len(journal.runs())
 
     with Journal(where) as journal:

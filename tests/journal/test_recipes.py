@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cookbook.runner import OFFLINE, ROOT, environment, run_process
+from tests.journal import server
 
 
 def test_durable_is_killed_twice_and_pays_again_only_for_what_was_in_flight():
@@ -49,12 +50,9 @@ def test_human_in_the_loop_goes_on_in_another_process_with_the_answer(tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_fleet_goes_on_with_the_runs_of_a_killed_worker_and_pays_for_nothing_twice(
-    kind: str, request: pytest.FixtureRequest
-):
+def test_fleet_goes_on_with_the_runs_of_a_killed_worker_and_pays_for_nothing_twice(request: pytest.FixtureRequest):
     pytest.importorskip("distributed", reason="needs the cluster extra: pip install -e '.[cluster]'")
-    where = [request.getfixturevalue("postgres").schema()] if kind == "postgres" else []
+    where = [request.getfixturevalue("postgres").schema()] if server.programs() else []
     done = run_process("fleet", *where)
     assert done.stderr == ""
     first, resumed, bill = done.stdout.splitlines()
