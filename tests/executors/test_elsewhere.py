@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copyreg
 import multiprocessing
 import os
 import signal
@@ -147,7 +148,10 @@ class ReturnsUnreadable(Keeps):
         return Unreadable()
 
 
-def test_an_error_that_cannot_travel_is_told_with_its_text_and_traceback_and_the_pool_goes_on():
+def test_an_error_that_cannot_travel_is_told_with_its_text_and_traceback_and_the_pool_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.delitem(copyreg.dispatch_table, NeedsKeyword, raising=False)  # where Dask has taught every error to
     with processes() as pool:
         with pytest.raises(RemoteError, match="NeedsKeyword: rate limit reached") as caught:
             run(Refused(executor=pool))
