@@ -90,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     args.stdout = sys.stdout or io.StringIO()  # there is none after `>&-`
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
     with _terminable() as signals:
         try:
             with _plain_warnings(), contextlib.redirect_stdout(sys.stderr):
@@ -436,7 +436,7 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.at is not None and args.answer is None:
         raise _End(UNUSABLE, "--at PATH says which question --answer VALUE is for: write both")
     if args.answer is not None:
-        _check_file(args.journal)
+        _check_file(str(args.journal))
     if args.trace and Path(args.trace).suffix.lower() not in (".html", ".json"):
         raise _End(UNUSABLE, f"--trace {args.trace}: write a name that ends in .html or .json")
     if args.trace and not Path(args.trace).parent.is_dir():

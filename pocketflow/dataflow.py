@@ -164,7 +164,7 @@ class Task(ExecutorNode):
         """What is async needs no executor."""
         return super(ExecutorNode, self)._exec(prep_res) if self.is_async else super()._exec(prep_res)
 
-    def exec_async(self, arguments: Any) -> Any:
+    def exec_async(self, arguments: Any, /) -> Any:
         if self.is_async:
             return self.function(**arguments)
         if inspect.isgeneratorfunction(self.function):
@@ -185,7 +185,7 @@ class Task(ExecutorNode):
         shared.update(self._named(exec_res))
         return None if self.action is None else self.action(exec_res)
 
-    def _named(self, result: Any) -> dict[str, Any]:
+    def _named(self, result: Any, /) -> dict[str, Any]:
         """The values to store, by name."""
         names = self.returns
         if not names:
@@ -211,7 +211,7 @@ class _EachTask(Task, ExecutorBatchNode):
     def threads(self) -> int | None:
         return self.max_concurrency or THREADS
 
-    def _named(self, results: Any) -> dict[str, Any]:
+    def _named(self, results: Any, /) -> dict[str, Any]:
         named = [super(_EachTask, self)._named(result) for result in results]
         return {name: [values[name] for values in named] for name in self.outputs}
 
@@ -656,7 +656,8 @@ class _Run:
     async def visit(self, name: str) -> None:
         """Run a task, or tell what it lacks, and write down what came of it."""
         result, started = self.result, time.perf_counter()
-        if failed := result._failed and [other for other in self.plan.waits_for[name] if other in result._failed]:
+        failed = [other for other in self.plan.waits_for[name] if other in result._failed] if result._failed else []
+        if failed:
             result.skipped.append(name)
             return self.fail(name, result._failed[failed[0]])
         try:

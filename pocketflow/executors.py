@@ -175,7 +175,7 @@ class ExecutorNode(AsyncNode):
     async def prep_async(self, shared: Any) -> Any:
         return self.prep(shared)
 
-    async def exec_async(self, prep_res: Any) -> Any:
+    async def exec_async(self, prep_res: Any, /) -> Any:
         if isinstance(self.pool.executor, ThreadPoolExecutor):
             return await self.elsewhere(prep_res, self.exec, prep_res)
         attributes = {name: value for name, value in vars(self).items() if name not in STAYS_HERE}

@@ -12,6 +12,9 @@ whole. Elsewhere the same is told in plain lines:
     Summarize: done after 10.00 s, 40 items, 2 retries
 """
 
+# pyright: reportPossiblyUnboundVariable=false
+# What comes from `rich` is used where HAS_RICH only.
+
 from __future__ import annotations
 
 import io
