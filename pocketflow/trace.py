@@ -7,8 +7,8 @@
     >>> with Trace() as trace:
     ...     action = Flow(start=Fetch()).run({})
     >>> print(trace)  # doctest: +ELLIPSIS, +NORMALIZE_WHITESPACE
-    Flow ...+0 us ... -> found
-      Fetch ... us ... -> found
+    Flow ... -> found
+      Fetch ... -> found
     >>> trace.metrics()["Fetch"]["count"]
     1
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pocketflow.__main__ import main
+from pocketflow.__main__ import PROGRAM, main
 from tests.cookbook.runner import ROOT
 
 pytestmark = pytest.mark.filterwarnings("always::pocketflow.FlowWarning")
@@ -415,7 +415,7 @@ def test_a_dataflow_that_cannot_run_is_one_line(pf: Run, tmp_path: Path, words: 
         (["flows.py:flow", "--answer", "1"], "--answer, --takeover and --allow-changes need --journal WHERE"),
         (["flows.py:flow", "--journal", "r.db", "--run-id", "1", "--answer", "1"], "r.db: no such file"),
         (["flows.py:flow", "--at", "Flow"], "--at PATH says which question --answer VALUE is for"),
-        (["flows.py:flow", "--wat"], "unrecognized arguments: --wat; see python -m pocketflow --help"),
+        (["flows.py:flow", "--wat"], f"unrecognized arguments: --wat; see {PROGRAM} --help"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_exits_2(pf: Run, tmp_path: Path, words: list[str], message: str):
