@@ -78,6 +78,8 @@ from pocketflow.stream import stream
 
 __all__ = ["Journal", "JournalError", "Paused", "RunBusy", "pause"]
 
+JournalError.__module__ = RunBusy.__module__ = __name__  # as users import them, so that printed errors say it
+
 
 class Paused(BaseException):
     """A node waits for a person: `run_id`, the `path` of its step, its `question` and `choices`.
