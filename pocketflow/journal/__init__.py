@@ -78,6 +78,8 @@ from pocketflow.stream import stream
 
 __all__ = ["Journal", "JournalError", "Paused", "RunBusy", "pause"]
 
+JournalError.__module__ = RunBusy.__module__ = __name__  # as users import them, so that printed errors say it
+
 
 class Paused(BaseException):
     """A node waits for a person: `run_id`, the `path` of its step, its `question` and `choices`.
@@ -204,7 +206,7 @@ class Journal:
             finally:
                 run.release().result()
         finally:
-            run.release()  # again, as an interrupt may have come just before
+            run.leave()  # once more, as an interrupt may have come just before
 
     async def run_async(
         self,
@@ -231,7 +233,7 @@ class Journal:
             finally:
                 await asyncio.wrap_future(run.release())
         finally:
-            run.release()
+            run.leave()
 
     async def stream(
         self, flow: Any, shared: dict[str, Any], *, run_id: str, buffer: int = 64, **options: Any
@@ -450,6 +452,7 @@ class _Run:
         self.owner = Owner(journal.writer, _checked_id(run_id), journal.clock, is_async=is_async)
         self.flow = flow
         self.hook: Recorder | None = None
+        self.outer = recording.get()
 
     def start(self) -> Future[None]:
         return self.owner.do(self._begin, done=self.owner.note)
@@ -492,6 +495,11 @@ class _Run:
 
     def release(self) -> Future[None]:
         return self.owner.release()
+
+    def leave(self) -> None:
+        """Leave nothing behind, wherever an interrupt came."""
+        recording.set(self.outer)
+        self.release()
 
     def _begin(self) -> None:
         """Where no loop is held up: check the flow, read what there is of the run, and become its owner."""

@@ -29,7 +29,8 @@ SCHEMA = (
 class PostgresStore(Store):
     """The lock of an owner is an advisory lock of our session: the server frees it when the process dies.
 
-    Of two that write at once the unique constraint lets one be first; the other does its transaction again.
+    Of two that write at once the unique constraint lets one be first; the other does its transaction again. It
+    sees no record that came after its begin, so that it cannot write on after one that it has not read.
     """
 
     name, is_quick = "the journal", False
@@ -91,6 +92,7 @@ class PostgresStore(Store):
             with db.transaction():
                 db.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (TABLE,))  # one at a time makes the table
                 self._check(db)
+            db.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ  # what is written follows what was read
             return db
         except BaseException:
             db.close()
@@ -109,7 +111,7 @@ class PostgresStore(Store):
         """Turn the errors of the driver into ours."""
         try:
             yield
-        except psycopg.errors.UniqueViolation as error:
+        except (psycopg.errors.UniqueViolation, psycopg.errors.SerializationFailure) as error:
             raise Conflict from error
         except (psycopg.errors.DiskFull, psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
             raise JournalError(f"{self.name}: {error}: run again when the server has room and is free") from error

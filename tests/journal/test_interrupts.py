@@ -1,4 +1,4 @@
-"""Ctrl-C at any line: no transaction stays open, the run is free at once, and goes on where it stopped."""
+"""Ctrl-C at any line: no transaction stays open, no run seems to go on, and it is free at once and resumed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
+
 import pocketflow as pf
 from pocketflow import journal as package
-from pocketflow.journal import Journal
+from pocketflow.journal import Journal, pause
 from tests.journal.kit import Say, chain
 
 FOLDER = str(Path(package.__file__).parent)
@@ -55,7 +57,8 @@ def test_an_interrupt_at_any_line_loses_nothing_and_leaves_nothing_locked(tmp_pa
                     journal.run(flow(log), {"x": 1}, run_id="run")
                 ended = True
             except KeyboardInterrupt:
-                pass
+                with pytest.raises(RuntimeError, match="outside of a journaled run"):
+                    pause("?")
             with Journal(path) as other:
                 assert other.run(flow(log), shared, run_id="run") == "after b"
             again: dict[str, Any] = {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -125,6 +127,34 @@ def test_two_journals_that_begin_one_run_at_once_run_it_once(where: str):
 
     asyncio.run(scenario())
     assert log == ["ran"] * 10
+
+
+def test_a_run_that_ends_while_another_process_looks_at_it_is_not_run_again(where: str, monkeypatch: Any):
+    """The other has read the records, and then finds that nobody holds the lock any more."""
+    log: list[str] = []
+    has_read, has_ended = threading.Event(), threading.Event()
+    with Journal(where) as one, Journal(where) as two, ThreadPoolExecutor() as threads:
+        is_alive = two.store.is_alive
+
+        def later(token: int) -> bool:
+            has_read.set()
+            assert has_ended.wait(30)
+            return is_alive(token)
+
+        monkeypatch.setattr(two.store, "is_alive", later)
+
+        class Begin(pf.Node):
+            def exec(self, prep_res: Any) -> Any:
+                log.append("ran")
+                if len(log) == 1:
+                    second.append(threads.submit(two.run, pf.Flow(Begin()), {}, run_id="run"))
+                    assert has_read.wait(30)
+
+        second: list[Any] = []
+        run(one, pf.Flow(Begin()), {})
+        has_ended.set()
+        second[0].result(30)
+    assert log == ["ran"]
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from typing import Any
 
 import pytest
 
 import pocketflow as pf
 from pocketflow.hooks import Hook, Skip, Step, hooked
-from pocketflow.journal import Journal, JournalError, RunBusy
+from pocketflow.journal import Journal, JournalError, Paused, RunBusy
 from tests.journal.kit import Crash, PopFlow, Say, chain, crash_and_resume, run, steps
 
 # What is not run again
@@ -634,3 +635,9 @@ def test_a_closed_journal_says_so(journal: Journal):
     journal.close()
     with pytest.raises(JournalError, match="it was closed; open it again"):
         run(journal, pf.Flow(Say([], "a")), {})
+
+
+@pytest.mark.parametrize("error", [JournalError, RunBusy, Paused])
+def test_errors_are_printed_as_they_are_imported(error: type[BaseException]):
+    [line] = traceback.format_exception_only(error.__new__(error))
+    assert line.strip() == f"pocketflow.journal.{error.__name__}"

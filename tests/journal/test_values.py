@@ -114,7 +114,9 @@ def test_the_types_that_people_have_come_back_exactly(value: Any):
     codec = Codec([Color, Level, Rights, Review, Fixed])
     text = codec.dump([value], "shared")
     back = codec.load(text)
-    assert (back, repr(back), codec.dump(back, "shared")) == ([value], repr([value]), text)
+    assert (back, codec.dump(back, "shared")) == ([value], text)
+    if not isinstance(value, set):  # whose order is not kept
+        assert repr(back) == repr([value])
 
 
 def test_a_pydantic_model_comes_back_with_what_is_inside_of_it():
