@@ -1,11 +1,14 @@
-"""Journaled steps against bare commits of the same bytes, and against LangGraph's savers on the same work.
+"""Journaled steps against bare commits of the same bytes, and against LangGraph's savers and DBOS on the same work.
 
-python -m tests.benchmarks.bench_journal     what an event loop feels of 200 runs that begin at once
+python -m tests.benchmarks.bench_journal     what an event loop feels of 200 runs that begin at once, in ms
+
+The rows of LangGraph and DBOS need the extra bench, those of PostgreSQL a server that is installed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import operator
 import sqlite3
@@ -13,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -22,7 +26,7 @@ from pocketflow.journal import Journal
 from tests.benchmarks.measure import Row, compare
 from tests.journal import server
 
-STEPS, ROUNDS = 100, 5
+STEPS = 100
 KILOBYTE = "x" * 1000
 
 
@@ -46,7 +50,7 @@ class Slow(pf.AsyncNode):
         return "again" if shared["count"] < 11 else "enough"
 
 
-def lags(journal: Journal | None) -> tuple[list[float], float]:
+def lags(journal: Journal | None, number: int = 0) -> tuple[list[float], float]:
     """By how many seconds an event loop was late, every 5 ms, while 200 runs of 11 steps began at once; its time."""
     late = list[float]()
 
@@ -64,7 +68,9 @@ def lags(journal: Journal | None) -> tuple[list[float], float]:
         await asyncio.sleep(0.02)
         flows = [pf.AsyncFlow(slow) for _ in range(200)]
         if journal:
-            await asyncio.gather(*(journal.run_async(flow, {}, run_id=f"run {n}") for n, flow in enumerate(flows)))
+            await asyncio.gather(
+                *(journal.run_async(flow, {}, run_id=f"run {number}.{n}") for n, flow in enumerate(flows))
+            )
         else:
             await asyncio.gather(*(flow.run_async({}) for flow in flows))
         watching.cancel()
@@ -117,7 +123,7 @@ def store(size: int) -> dict[str, Any]:
 
 def journaled(flow: pf.Flow, shared: dict[str, Any], path: Path | str) -> float:
     """Seconds from the first step to the end: without the beginning of the run, which keeps all of the store."""
-    begun = []
+    begun = list[float]()
 
     class Begun(Hook):
         def on_start(self, step: Step) -> None:
@@ -184,25 +190,63 @@ class State(TypedDict):
     log: Annotated[list[str], operator.add]
 
 
-def langgraph(steps: int) -> Callable[[Path], tuple[float, float]]:
-    """Seconds and bytes of the same loop in LangGraph, every step a checkpoint."""
-    from langgraph.checkpoint.sqlite import SqliteSaver
+def langgraph(steps: int, saver: Any) -> float:
+    """Seconds of the same loop in LangGraph, every step a checkpoint."""
     from langgraph.graph import END, START, StateGraph
 
     graph = StateGraph(State)
     graph.add_node("grow", lambda state: {"log": [KILOBYTE]})
     graph.add_edge(START, "grow")
     graph.add_conditional_edges("grow", lambda state: "grow" if len(state["log"]) < steps else END)
+    app = graph.compile(checkpointer=saver)
+    start = time.perf_counter()
+    app.invoke({"log": []}, {"configurable": {"thread_id": "1"}, "recursion_limit": steps + 10})
+    return time.perf_counter() - start
+
+
+def langgraph_in_sqlite(steps: int) -> Callable[[Path], tuple[float, float]]:
+    """Its seconds, and the bytes of the file."""
+    from langgraph.checkpoint.sqlite import SqliteSaver
 
     def work(path: Path) -> tuple[float, float]:
         with SqliteSaver.from_conn_string(str(path)) as saver:
-            app = graph.compile(checkpointer=saver)
-            start = time.perf_counter()
-            app.invoke({"log": []}, {"configurable": {"thread_id": "1"}, "recursion_limit": steps + 10})
-            took = time.perf_counter() - start
+            took = langgraph(steps, saver)
         return took, float(path.stat().st_size)
 
     return work
+
+
+def langgraph_in_postgres(steps: int, where: str) -> float:
+    from langgraph.checkpoint.postgres import PostgresSaver
+
+    with PostgresSaver.from_conn_string(where) as saver:
+        saver.setup()
+        return langgraph(steps, saver)
+
+
+def dbos(steps: int, path: Path) -> float:
+    """Seconds of the same loop as a workflow of DBOS, each step one of its steps."""
+    from dbos import DBOS
+
+    address = f"sqlite:///{path}"
+    DBOS(config={"name": "bench", "system_database_url": address, "log_level": "CRITICAL"})
+
+    @DBOS.step()  # type: ignore[untyped-decorator,unused-ignore]  # of an optional package
+    def grow() -> str:
+        return KILOBYTE
+
+    @DBOS.workflow()  # type: ignore[untyped-decorator,unused-ignore]  # likewise
+    def grow_all() -> float:
+        start = time.perf_counter()
+        for _ in range(steps):
+            grow()
+        return time.perf_counter() - start
+
+    DBOS.launch()
+    try:
+        return float(grow_all())
+    finally:
+        DBOS.destroy(destroy_registry=True)
 
 
 def grown(steps: int) -> Callable[[Path], float]:
@@ -210,7 +254,20 @@ def grown(steps: int) -> Callable[[Path], float]:
 
 
 def rows() -> Iterator[Row]:
-    for size, called in ((10_000, "10 KB"), (1_000_000, "1 MB"), (50_000_000, "50 MB")):
+    yield from against_commits()
+    yield from file_sizes()
+    with contextlib.suppress(ImportError):
+        yield from against_langgraph()
+    with contextlib.suppress(ImportError):
+        yield from against_dbos()
+    with tempfile.TemporaryDirectory() as folder, Journal(f"{folder}/runs.db", synchronous="full") as journal:
+        yield lag("SQLite, full", journal)
+    with contextlib.suppress(ImportError):
+        yield from on_postgres()
+
+
+def against_commits() -> Iterator[Row]:
+    for size, called, rounds in ((10_000, "10 KB", 5), (1_000_000, "1 MB", 5), (50_000_000, "50 MB", 2)):
         changes, snapshots = committed(loop(Count()), store(size)), whole(store(size))
 
         def ours(size: int = size, commits: int = len(changes)) -> float:
@@ -223,32 +280,53 @@ def rows() -> Iterator[Row]:
                 lambda baseline=baseline: in_folder(lambda path: bare(baseline, path)),  # type: ignore[misc]
                 against=f"a bare commit of {what}",
                 reach="2" if baseline is snapshots else "",
-                rounds=ROUNDS,
+                rounds=rounds,
             )
+
+
+def file_sizes() -> Iterator[Row]:
     for steps in (100, 400, 1600):
-        yield compare(
-            f"size of the file, {steps} steps of 1 KB",
-            lambda steps=steps: growth(steps),  # type: ignore[misc]
-            lambda steps=steps: float(steps * len(KILOBYTE)),  # type: ignore[misc]
-            against="the bytes that were appended",
-            rounds=1,
-        )
+        what, appended = f"size of the file, {steps} steps of 1 KB", float(steps * len(KILOBYTE))
+        ours = lambda steps=steps: growth(steps)  # noqa: E731  it stands beside its baseline
+        bytes_of = lambda appended=appended: appended  # noqa: E731  likewise
+        yield compare(what, ours, bytes_of, against="the bytes that were appended", rounds=1)
+
+
+def against_langgraph() -> Iterator[Row]:
     for steps in (100, 400):
-        theirs = langgraph(steps)
-        yield compare(
-            f"{steps} steps of 1 KB, time",
-            lambda steps=steps: in_folder(grown(steps)),  # type: ignore[misc]
-            lambda theirs=theirs: in_folder(theirs)[0],  # type: ignore[misc]
-            against="LangGraph with SqliteSaver",
-            rounds=ROUNDS,
-        )
-        yield compare(
-            f"{steps} steps of 1 KB, size of the file",
-            lambda steps=steps: growth(steps),  # type: ignore[misc]
-            lambda theirs=theirs: in_folder(theirs)[1],  # type: ignore[misc]
-            against="LangGraph with SqliteSaver",
-            rounds=1,
-        )
+        theirs, name = langgraph_in_sqlite(steps), "LangGraph with SqliteSaver"
+        took = lambda theirs=theirs: in_folder(theirs)[0]  # noqa: E731  it stands beside what it is compared with
+        size = lambda theirs=theirs: in_folder(theirs)[1]  # noqa: E731  likewise
+        ours = lambda steps=steps: in_folder(grown(steps))  # noqa: E731  likewise
+        yield compare(f"{steps} steps of 1 KB, SQLite", ours, took, against=name, rounds=3)
+        sizes = lambda steps=steps: growth(steps)  # noqa: E731  likewise
+        yield compare(f"{steps} steps of 1 KB, size of the file", sizes, size, against=name, rounds=1)
+
+
+def against_dbos() -> Iterator[Row]:
+    what = f"{STEPS} steps of 1 KB, SQLite"
+    theirs = lambda: in_folder(lambda path: dbos(STEPS, path))  # noqa: E731  it stands beside ours
+    yield compare(what, lambda: in_folder(grown(STEPS)), theirs, against="DBOS on SQLite", rounds=3)
+
+
+def on_postgres() -> Iterator[Row]:
+    if not server.programs():
+        return
+    with server.running() as started:
+        with Journal(started.schema()) as journal:
+            yield lag("PostgreSQL", journal)
+        ours = lambda: journaled(loop(Grow(STEPS)), {"log": []}, started.schema())  # noqa: E731  it stands beside theirs
+        theirs = lambda: langgraph_in_postgres(STEPS, started.schema())  # noqa: E731  likewise
+        name = "LangGraph with PostgresSaver"
+        yield compare(f"{STEPS} steps of 1 KB, PostgreSQL", ours, theirs, against=name, rounds=3)
+
+
+def lag(where: str, journal: Journal) -> Row:
+    """What 98 of 100 turns of the loop stay below, against the same without a journal."""
+    numbers = count()
+    ours = lambda: statistics.quantiles(lags(journal, next(numbers))[0], n=50)[-1]  # noqa: E731  it stands beside
+    bare = lambda: statistics.quantiles(lags(None)[0], n=50)[-1]  # noqa: E731  its baseline
+    return compare(f"lag of the loop, 200 runs, {where}", ours, bare, against="without a journal", rounds=1)
 
 
 if __name__ == "__main__":
