@@ -1,6 +1,6 @@
 """OpenTelemetry: a span of every node, for any collector.
 
-    pip install 'pocketflow[otel]' opentelemetry-sdk
+    pip install opentelemetry-sdk
     python -m cookbook.otel [FILE]     (without a FILE: this one)
 
 The names are those of the conventions for generative AI. The spans of nested flows and of branches
@@ -23,7 +23,7 @@ try:
 
     from pocketflow.otel import OpenTelemetry
 except ImportError:
-    sys.exit(print("needs OpenTelemetry: pip install 'pocketflow[otel]' opentelemetry-sdk", file=sys.stderr) or 2)
+    sys.exit(print("needs OpenTelemetry: pip install opentelemetry-sdk", file=sys.stderr) or 2)
 
 
 class Read(Node):

@@ -34,7 +34,7 @@ try:
     from opentelemetry import context
     from opentelemetry.trace import Span, StatusCode, Tracer, get_tracer, set_span_in_context
 except ImportError as error:
-    raise ImportError("pocketflow.otel needs OpenTelemetry: pip install 'pocketflow[otel]'") from error
+    raise ImportError("pocketflow.otel needs OpenTelemetry: pip install opentelemetry-api") from error
 
 __all__ = ["OpenTelemetry"]
 

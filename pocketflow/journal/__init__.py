@@ -117,7 +117,7 @@ def pause(question: Any, choices: Iterable[Any] | None = None) -> Any:
 class Journal:
     """Runs in one SQLite file, made if it is not there, or in PostgreSQL.
 
-    where: a path, or "postgresql://USER@HOST/DATABASE", with `pip install 'pocketflow[postgres]'`;
+    where: a path, or "postgresql://USER@HOST/DATABASE", with `pip install 'psycopg[binary]'`;
         one table is made in the schema that is current there.
     exclude: keys of `shared` that stay with the caller, such as clients and connections.
     types: classes of your own whose instances are kept: enums, dataclasses, pydantic models and what
@@ -538,10 +538,13 @@ class _Run:
         return to_json(Tracker(self.journal.codec, {}).compare(self._kept()).changes)
 
     def _check_shared(self, past: Past) -> None:
+        """Take the store that the run began with, or as the run left it; an empty one asks for whatever is recorded."""
         given, codec = self._kept(), self.journal.codec
-        if given and codec.canonical(given, "shared") != codec.canonical(state_after([past.begun], codec), "shared"):
+        known = (state_after([past.begun], codec), past.state)
+        if given and codec.canonical(given, "shared") not in [codec.canonical(state, "shared") for state in known]:
             raise JournalError(
-                f"{self.owner.run_id!r} began with another shared: give that one, or an empty dict to resume"
+                f"{self.owner.run_id!r} began with another shared: give that one, or an empty dict to resume;"
+                " or choose another run_id"
             )
 
     def _fill(self) -> None:

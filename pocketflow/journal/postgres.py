@@ -11,7 +11,7 @@ from pocketflow.journal.records import PATIENCE, TABLE, Conflict, JournalError, 
 try:
     import psycopg
 except ImportError as error:
-    raise ImportError("a journal in PostgreSQL needs psycopg: pip install 'pocketflow[postgres]'") from error
+    raise ImportError("a journal in PostgreSQL needs psycopg: pip install 'psycopg[binary]'") from error
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import pytest
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """The client of a Dask cluster of two processes on this machine, which gives work that two of them died of up."""
-    distributed = pytest.importorskip("distributed", reason="needs the extra: pip install 'pocketflow[cluster]'")
+    distributed = pytest.importorskip("distributed", reason="needs the extra: pip install 'dask[distributed]'")
     dask = pytest.importorskip("dask")
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
     with (
