@@ -1,4 +1,4 @@
-"""Work that survives its own death: a batch of paid calls is killed half way, twice, and goes on.
+"""Work that survives a kill: a batch of paid calls is killed half way, twice, and goes on.
 
     python -m cookbook.durable
 
