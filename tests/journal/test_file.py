@@ -192,6 +192,7 @@ def test_a_file_that_another_program_keeps_locked_is_told_after_one_wait(
 
 READ_ONLY = """
 import os
+import urllib.parse  # pathlib imports it late, and the other user may not read the library
 import pocketflow as pf
 from pocketflow.journal import Journal, JournalError
 os.chdir(os.environ["FOLDER"])
@@ -332,6 +333,7 @@ def test_no_side_file_is_left(tmp_path: Path):
 
 READ = """
 import os
+import urllib.parse  # pathlib imports it late, and the other user may not read the library
 from pocketflow.journal import Journal
 os.chdir(os.environ["FOLDER"])
 if os.getuid() == 0:
