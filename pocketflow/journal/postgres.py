@@ -58,7 +58,7 @@ class PostgresStore(Store):
                 return work()
 
     def execute(self, sql: str, *values: Any) -> tuple[int, list[Any]]:
-        cursor = self.db.execute(sql.replace("?", "%s"), values)
+        cursor = self.db.execute(sql.replace("?", "%s").encode(), values)
         return cursor.rowcount, cursor.fetchall() if cursor.description else []
 
     def lock(self, token: int) -> None:
@@ -88,7 +88,7 @@ class PostgresStore(Store):
     def _connect(self) -> psycopg.Connection[Any]:
         db = psycopg.connect(self.where, autocommit=True, connect_timeout=int(PATIENCE), keepalives_idle=30)
         try:
-            db.execute(f"SET lock_timeout = '{PATIENCE}s'")
+            db.execute(f"SET lock_timeout = '{PATIENCE}s'".encode())
             with db.transaction():
                 db.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (TABLE,))  # one at a time makes the table
                 self._check(db)
@@ -102,7 +102,7 @@ class PostgresStore(Store):
         columns = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = %s"
         found = dict(db.execute(columns + " AND table_schema = current_schema()", (TABLE,)).fetchall())
         if not found:
-            db.execute(SCHEMA)
+            db.execute(SCHEMA.encode())
         elif found != TYPES:
             raise JournalError(f"the table {TABLE} has another format: choose another database or schema")
 

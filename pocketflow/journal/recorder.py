@@ -228,7 +228,7 @@ class Recorder(Hook):
         return None
 
     def _record_exec(self, step: Step, result: Any, running: _Running) -> Future[None] | None:
-        why = running.why
+        why, value = running.why, ""
         try:
             value = self.codec.dump(result, "its result")
         except JournalError as error:
