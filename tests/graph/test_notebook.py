@@ -1,4 +1,4 @@
-"""A flow as the last line of a notebook's cell, in a notebook that really runs."""
+"""A flow and a trace as the last lines of a notebook's cells, in a notebook that really runs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,25 @@ from pocketflow import Flow, Node
 import pocketflow.graph
 class Ask(Node): ...
 Flow(Ask())"""
+TRACED = """\
+from pocketflow.trace import Trace
+with Trace() as trace:
+    Flow(Ask()).run({})
+trace"""
 
 
 @pytest.mark.filterwarnings("ignore")  # of Jupyter's own modules
-def test_a_flow_as_the_last_line_of_a_cell_is_its_picture():
+def test_a_flow_as_the_last_line_of_a_cell_is_its_picture_and_a_trace_its_page():
     nbformat = pytest.importorskip("nbformat", reason="needs nbconvert and ipykernel")
     preprocessors = pytest.importorskip("nbconvert.preprocessors", reason="needs nbconvert and ipykernel")
     pytest.importorskip("ipykernel", reason="needs nbconvert and ipykernel")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in (CELL, TRACED)])
     root = Path(__file__).parents[2]
     runner = preprocessors.ExecutePreprocessor(timeout=60, kernel_name="python3")
     done, _ = runner.preprocess(notebook, {"metadata": {"path": str(root)}})
-    [output] = done.cells[0].outputs
+    [output], [traced] = (cell.outputs for cell in done.cells)
     flow = Flow(type("Ask", (Node,), {})())
     assert output.data["text/html"] == output.data["image/svg+xml"] == to_svg(flow)
     assert output.data["text/plain"] == to_text(flow)
+    assert "<iframe" in traced.data["text/html"]
+    assert traced.data["text/plain"].startswith("Flow")
