@@ -28,7 +28,7 @@ import asyncio
 import contextvars
 import pickle
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Self
@@ -253,7 +253,7 @@ _visit: contextvars.ContextVar[tuple[Any, Pool]] = contextvars.ContextVar("visit
 
 
 class _Outside:
-    """The `pocketflow.Watcher` of a worker process: work is done as it is, but nobody hears of it."""
+    """What `pocketflow.watcher` holds in a worker process: work is done as it is, but nobody hears of it."""
 
     def __init__(self, executing: Any = None) -> None:
         self.executing = executing
@@ -275,13 +275,12 @@ class _Outside:
         finally:
             watcher.reset(around)
 
-    def tell(self, method: str, *args: Any) -> Awaitable[None]:
+    def tell(self, method: str, *args: Any) -> None:
         if method == "on_event":
             raise RuntimeError(
                 f"{args[0]!r:.100} was emitted in a worker process, outside of the run: return what is to be told, "
                 "and emit it in post"
             )
-        return asyncio.sleep(0)
 
 
 def _work_outside(context: contextvars.Context, function: Callable[..., Any], *args: Any) -> Any:

@@ -186,7 +186,7 @@ def emit(event: dict[str, Any]) -> Awaitable[None]:
 
 
 class _Hooks:
-    """The `pocketflow.Watcher` that makes a step of each unit of work, and calls the hooks.
+    """What `pocketflow.watcher` holds where hooks are: it makes a step of each unit of work, and calls them.
 
     installed: every hook in its order, once for each block that it was entered with; hooks: each once.
     step: the one at hand; None outside of a run.
