@@ -13,7 +13,6 @@ import contextlib
 import io
 import json
 import logging
-import math
 import os
 import shlex
 import signal
@@ -26,7 +25,7 @@ from typing import Any, NoReturn
 
 from pocketflow import AsyncNode, FlowWarning
 from pocketflow.modules import NotFound, flow_of, flows_of, module_named, module_of, split
-from pocketflow.text import printable
+from pocketflow.text import plain, printable
 
 PROGRAM = "python -m pocketflow" if Path(sys.argv[0]).stem == "__main__" else "pocketflow"
 FAILED, UNUSABLE, PAUSED, INTERRUPTED, CLOSED, TERMINATED = 1, 2, 3, 130, 141, 143
@@ -494,21 +493,10 @@ def _json(args: argparse.Namespace, value: Any, indent: int | None = None) -> st
     """A value as JSON, which no terminal takes for a command; what JSON does not know as its repr."""
     is_unicode = (args.stdout.encoding or "").lower().startswith("utf")
     try:
-        text = json.dumps(_plain(value), indent=indent, ensure_ascii=not is_unicode)
+        text = json.dumps(plain(value), indent=indent, ensure_ascii=not is_unicode)
     except RecursionError as error:
         raise _End(FAILED, "the result is nested too deeply to be printed") from error
     return "\n".join(map(_escaped, text.split("\n")))
-
-
-def _plain(value: Any, around: tuple[int, ...] = ()) -> Any:
-    if id(value) in around:
-        return "..."
-    if isinstance(value, dict):
-        return {str(key): _plain(inner, (*around, id(value))) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner, (*around, id(value))) for inner in value]
-    is_json = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-    return value if is_json else repr(value)
 
 
 def _escaped(line: str) -> str:
