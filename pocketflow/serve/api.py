@@ -89,6 +89,7 @@ class _Api:
             Route(f"{run}/trace", self.trace),
             Route(f"{run}/answer", self.answer, methods=["POST"]),
             Route(f"{run}/resume", self.resume, methods=["POST"]),
+            Route(f"{run}/stop", self.stop, methods=["POST"]),
             Route(f"{run}/fork", self.fork, methods=["POST"]),
             Route(run, self.get),
             Route(run, self.stop_or_delete, methods=["DELETE"]),
@@ -158,6 +159,11 @@ class _Api:
         await self.runs.resume(_run_id(request))
         return await self._summary(request)
 
+    async def stop(self, request: Request) -> Response:
+        await self._body(request)
+        await self.runs.cancel(_run_id(request))
+        return await self._summary(request)
+
     async def fork(self, request: Request) -> Response:
         body = await self._body(request, after=int | str)
         if body["after"] is None:
@@ -167,8 +173,7 @@ class _Api:
     async def stop_or_delete(self, request: Request) -> Response:
         run_id = _run_id(request)
         if self.runs.is_active(run_id):
-            await self.runs.cancel(run_id)
-            return await self._summary(request)
+            return await self.stop(request)
         await self.runs.delete(run_id)
         return JSONResponse({"deleted": run_id})
 
