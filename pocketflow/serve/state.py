@@ -81,7 +81,7 @@ class State:
                 told |= self._stream(event)
             case "usage":
                 for kind in self.tokens:
-                    self.tokens[kind] += int(event.get(f"{kind}_tokens") or 0)
+                    self.tokens[kind] += _whole(event.get(f"{kind}_tokens"))
                 told["run"] = {"tokens": {**self.tokens}}
         if self._changed:
             told["nodes"] = {id: {**self.nodes[id]} for id in self._changed}
@@ -252,6 +252,10 @@ def shown(value: Any) -> str:
         return json.dumps(plain(value), indent=1, ensure_ascii=False)
     except RecursionError:
         return "(nested too deeply to be shown)"
+
+
+def _whole(value: Any) -> int:
+    return value if type(value) is int else 0
 
 
 def exec_of(path: str) -> tuple[str, int | None]:
