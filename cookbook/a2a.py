@@ -1,6 +1,6 @@
 """A flow offered as an agent over the Agent2Agent protocol, and a client that asks it.
 
-    pip install 'a2a-sdk[http-server]' uvicorn
+    pip install 'a2a-sdk[http-server]>=1.1' uvicorn
     python -m cookbook.a2a "How do I cache the results of a function?"
     python -m cookbook.a2a QUESTION URL         (asks any other agent)
     uvicorn --factory cookbook.a2a:app          (serves this one alone, on port 8000)
@@ -33,7 +33,7 @@ try:
     from a2a.utils.errors import A2AError
     from starlette.applications import Starlette
 except ImportError:
-    sys.exit(print("needs the A2A SDK: pip install 'a2a-sdk[http-server]' uvicorn", file=sys.stderr) or 2)
+    sys.exit(print("needs the A2A SDK: pip install 'a2a-sdk[http-server]>=1.1' uvicorn", file=sys.stderr) or 2)
 
 QUESTION = "How do I cache the results of a function?"
 SECONDS = 60  # that an agent may be silent

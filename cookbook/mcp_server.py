@@ -1,11 +1,11 @@
 """A flow offered as a tool, to any program that speaks the Model Context Protocol.
 
-    pip install mcp
+    pip install 'mcp>=2.1'
     python -m cookbook.mcp_server     (a client starts it and talks to its stdin, as cookbook.mcp_tools does)
 
-The flow is that of cookbook.deep_research, as it is: the client is told of each of its nodes as
-progress, and a call that the client gives up cancels the run. What a tool raises as ToolError is
-for the model to read; of any other exception it learns only that there was one.
+The flow is that of cookbook.deep_research, as it is. The client is told of each of its nodes as
+progress, and a call that it gives up cancels the run. A ToolError is for the model to read; any
+other exception goes to stderr, and the model learns only that the tool failed.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ try:
     from mcp.server.mcpserver import Context
     from mcp.server.mcpserver.exceptions import ToolError
 except ImportError:
-    sys.exit(print("needs the MCP SDK: pip install mcp", file=sys.stderr) or 2)
+    sys.exit(print("needs the MCP SDK: pip install 'mcp>=2.1'", file=sys.stderr) or 2)
 
 server = MCPServer("python-documentation", log_level="WARNING")
 

@@ -1,12 +1,12 @@
 """An agent that finds its tools in an MCP server, calls them, and goes on when one fails or the server dies.
 
-    pip install mcp
+    pip install 'mcp>=2.1'
     python -m cookbook.mcp_tools "How do I sort and shuffle a list?"
-    python -m cookbook.mcp_tools "QUESTION" COMMAND ...     (any other server, such as npx or uvx start them)
+    python -m cookbook.mcp_tools "QUESTION" COMMAND ...     (any other server over stdio, as npx or uvx start them)
 
-What a tool raises goes back to the model as text, as in cookbook.tool_calling. Of a server that dies
-in mid-call the model is told too, while another is started: only the model can know whether the call
-may be made twice. Without a model, rules look the question up in cookbook.mcp_server.
+What a tool raises goes back to the model as text, as in cookbook.tool_calling. A server that dies in
+mid-call is started anew, and the model is told: it may know whether the call can be made twice. Without
+a model, rules look the question up with the tools of cookbook.mcp_server.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ try:
     from mcp import Client, MCPError, StdioServerParameters
     from mcp.types import CONNECTION_CLOSED
 except ImportError:
-    sys.exit(print("needs the MCP SDK: pip install mcp", file=sys.stderr) or 2)
+    sys.exit(print("needs the MCP SDK: pip install 'mcp>=2.1'", file=sys.stderr) or 2)
 
 SERVER = [sys.executable, "-m", "cookbook.mcp_server"]
 QUESTION = "How do I sort and shuffle a list?"
@@ -41,7 +41,7 @@ class Connect(AsyncNode):
     """Start the server and list its tools."""
 
     async def prep_async(self, shared):
-        await shared["stack"].aclose()  # what a server that died has left
+        await shared["stack"].aclose()  # closes what a server that died has left
         return shared["stack"], shared["command"]
 
     async def exec_async(self, inputs):
@@ -49,7 +49,7 @@ class Connect(AsyncNode):
         environment = dict(os.environ) if [command, *arguments] == SERVER else None  # a stranger gets no keys of ours
         server = StdioServerParameters(command=command, args=arguments, env=environment)
         client = await stack.enter_async_context(Client(server, read_timeout_seconds=SECONDS))
-        return client, (await client.list_tools()).tools
+        return client, (await client.list_tools()).tools  # of a long list the first page
 
     async def post_async(self, shared, inputs, found):
         shared["client"], tools = found
@@ -59,11 +59,11 @@ class Connect(AsyncNode):
 
 class Decide(Node):
     def prep(self, shared):
-        return [SYSTEM, *shared["messages"]], shared["tools"]
+        return list(shared["messages"]), shared["tools"]
 
     def exec(self, inputs):
         messages, tools = inputs
-        return call_with_tools(messages, tools, offline=lambda: next_message(messages[1:]))
+        return call_with_tools([SYSTEM, *messages], tools, offline=lambda: next_message(messages))
 
     def post(self, shared, inputs, message):
         shared["messages"].append(message)
@@ -115,20 +115,20 @@ def next_message(messages):
     results = [message["content"] for message in messages if message["role"] == "tool"]
     found = [result for result in results if not result.startswith("error: ")]
     if results in ([], [DIED]):
-        return calls("research", "question", [messages[0]["content"]])
+        return asking("research", "question", [messages[0]["content"]])
     if found == results[-1:]:  # all there is, so nobody has asked for signatures yet
-        return calls("signature", "name", re.findall(r"\[([\w.]+)\]", found[0]))
+        return asking("signature", "name", re.findall(r"\[([\w.]+)\]", found[0]))
     answer, *signatures = found or ["The tools found nothing."]
     for signature in signatures:
         answer = answer.replace(f"[{signature.partition('(')[0]}]", f"[{signature}]")
     return {"role": "assistant", "content": answer}
 
 
-def calls(tool, parameter, values):
+def asking(tool, parameter, values):
     """A message that asks for a tool once for each value."""
     functions = [{"name": tool, "arguments": json.dumps({parameter: value})} for value in dict.fromkeys(values)]
-    asked = [{"id": f"{tool}_{n}", "type": "function", "function": function} for n, function in enumerate(functions)]
-    return {"role": "assistant", "content": None, "tool_calls": asked}
+    calls = [{"id": f"{tool}_{n}", "type": "function", "function": function} for n, function in enumerate(functions)]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
 
 
 connect, decide, call_tools = Connect(), Decide(max_retries=3, wait=retry_after), CallTools()

@@ -302,9 +302,9 @@ async def test_a2a_stops_the_run_of_a_task_that_is_cancelled(a2a: Any, monkeypat
 @pytest.mark.parametrize(
     ("recipe", "package", "line"),
     [
-        ("mcp_server", "mcp", "needs the MCP SDK: pip install mcp\n"),
-        ("mcp_tools", "mcp", "needs the MCP SDK: pip install mcp\n"),
-        ("a2a", "a2a", "needs the A2A SDK: pip install 'a2a-sdk[http-server]' uvicorn\n"),
+        ("mcp_server", "mcp", "needs the MCP SDK: pip install 'mcp>=2.1'\n"),
+        ("mcp_tools", "mcp", "needs the MCP SDK: pip install 'mcp>=2.1'\n"),
+        ("a2a", "a2a", "needs the A2A SDK: pip install 'a2a-sdk[http-server]>=1.1' uvicorn\n"),
     ],
 )
 def test_a_recipe_of_a_protocol_without_its_package_says_what_to_install(recipe: str, package: str, line: str):
