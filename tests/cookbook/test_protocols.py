@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -91,44 +92,55 @@ def test_mcp_tools_by_rule_says_so_where_the_tools_find_nothing():
     assert next_message(messages) == {"role": "assistant", "content": "The tools found nothing."}
 
 
-def test_mcp_tools_tells_the_model_what_went_wrong_with_its_calls_and_goes_on(listener: socket.socket):
+@dataclass
+class Run:
+    """What came of a run of the agent whose model calls tools in six ways that fail."""
+
+    output: str
+    requests: list[dict[str, Any]]  # that its model got
+    environment: list[str]  # the names that its server sees
+
+
+@pytest.fixture(scope="module")
+def failing() -> Run:
     pytest.importorskip("mcp", reason=NEEDS)
     pytest.importorskip("openai", reason=NEEDS)
     arguments = ["", '{"sheets": 3}', '{"sheets": "many"}', '{"sheets', "[3]"]
     calls = [tool_call(number, "fail", text) for number, text in enumerate(arguments)] + [tool_call(5, "nope")]
     replies = iter([{"content": None, "tool_calls": calls}, {"content": "Nothing is."}])
     with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
         model_server(lambda prompt: next(replies)) as model,
-        agent(listener, model.environment) as process,
+        agent(listener, {**model.environment, "OPENAI_API_KEY": "ours"}) as process,
         Held(listener) as server,
     ):
         output, errors = process.communicate(timeout=SECONDS)
         server.wait_for_end()
     assert (process.returncode, errors) == (0, "")
-    assert output.endswith("\n\nNothing is.\n")
-    told = [message["content"] for message in model.requests[1]["messages"] if message["role"] == "tool"]
+    return Run(output, model.requests, server.environment)
+
+
+def test_mcp_tools_tells_the_model_what_went_wrong_with_its_calls_and_goes_on(failing: Run):
+    told = [message["content"] for message in failing.requests[1]["messages"] if message["role"] == "tool"]
     assert all(text.startswith("error: ") for text in told)
     fragments = ["sheets\n  Field required", "out of paper: 3 sheets wanted", "valid integer", "Unterminated string",
                  "valid dictionary", "Unknown tool: nope"]  # fmt: skip
     assert [fragment in text for fragment, text in zip(fragments, told, strict=True)] == [True] * 6
+    assert failing.output.endswith("\n\nNothing is.\n")
 
 
-def test_mcp_tools_gives_a_model_the_schemas_of_the_tools_and_no_key_to_the_server(listener: socket.socket):
-    pytest.importorskip("mcp", reason=NEEDS)
-    pytest.importorskip("openai", reason=NEEDS)
-    with (
-        model_server(lambda prompt: "Nothing is.") as model,
-        agent(listener, {**model.environment, "OPENAI_API_KEY": "ours"}) as process,
-        Held(listener) as server,
-    ):
-        process.communicate(timeout=SECONDS)
-    functions = [tool["function"] for tool in model.requests[0]["tools"]]
+def test_mcp_tools_gives_the_model_what_the_server_says_of_its_tools(failing: Run):
+    functions = [tool["function"] for tool in failing.requests[0]["tools"]]
     assert [(function["name"], function["description"]) for function in functions] == [
         ("hold", "Wait for the test to answer."),
         ("fail", "Fail as tools do."),
     ]
     assert functions[1]["parameters"]["properties"]["sheets"]["type"] == "integer"
-    assert not [name for name in server.environment if name.startswith("OPENAI")]
+
+
+def test_mcp_tools_gives_no_key_to_a_server_that_is_not_its_own(failing: Run):
+    assert "PATH" in failing.environment
+    assert not [name for name in failing.environment if name.startswith("OPENAI")]
 
 
 def test_mcp_tools_starts_a_server_anew_that_is_killed_in_mid_call_and_tells_the_model(listener: socket.socket):
