@@ -332,6 +332,14 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowModel]:
         yield model
 
 
+def send(tab: Any, text: str) -> None:
+    """By the keyboard alone: the field has the focus, as soon as the page is there."""
+    for part in ("#question:focus", "#send"):
+        tab.locator(part).wait_for()
+    tab.keyboard.type(text)
+    tab.keyboard.press("Enter")
+
+
 def wait_for_line(tab: Any, kind: str, text: str) -> None:
     """Until the last line of this kind in the conversation is that text, no more and no less."""
     tab.wait_for_function(
@@ -344,8 +352,7 @@ def test_the_page_of_the_chat_shows_each_token_as_it_comes_stops_and_asks_again(
     watch = Watch()
     with served(web_chat.app, watch) as port:
         tab.goto(f"http://127.0.0.1:{port}/")
-        tab.keyboard.type("Why?")
-        tab.keyboard.press("Enter")
+        send(tab, "Why?")
         for word, text in (("It ", "It "), ("<b>is</b> ", "It <b>is</b> ")):
             model.words.put(word)
             wait_for_line(tab, "assistant", text)
@@ -353,8 +360,7 @@ def test_the_page_of_the_chat_shows_each_token_as_it_comes_stops_and_asks_again(
         assert watch.cancelled.get(timeout=BOUND) == "AsyncFlow/0:Answer"
         model.words.put(...)
         assert model.left.wait(BOUND)
-        tab.keyboard.type("Go on.")
-        tab.keyboard.press("Enter")
+        send(tab, "Go on.")
         wait_for_line(tab, "user", "Go on.")
         model.words.put("so.")
         model.words.put(None)
@@ -374,8 +380,7 @@ def test_the_page_of_the_chat_shows_an_error_and_gives_the_question_back(
         for name, value in model.environment.items():
             monkeypatch.setenv(name, value)
         tab.goto(f"http://127.0.0.1:{port}/")
-        tab.keyboard.type("Why?")
-        tab.keyboard.press("Enter")
+        send(tab, "Why?")
         wait_for_line(tab, "error", web_chat.ADVICE[401])
         assert tab.locator("#question").input_value() == "Why?"
         tab.keyboard.press("Enter")
@@ -396,10 +401,9 @@ def test_a_chat_outlives_a_reload_until_a_new_one_is_begun(tab: Any, monkeypatch
     monkeypatch.setattr(web_chat, "PAUSE", 0)
     with served(web_chat.app) as port:
         tab.goto(f"http://127.0.0.1:{port}/")
-        tab.keyboard.type("What is zzyzx?")
+        tab.locator("#question:focus").press_sequentially("What is zzyzx?")
         tab.keyboard.press("Shift+Enter")  # begins a line
-        tab.keyboard.type("Tell me.")
-        tab.keyboard.press("Enter")
+        send(tab, "Tell me.")
         wait_for_line(tab, "assistant", "I know nothing about that. Ask me about Python.")
         tab.get_by_role("button", name="Send").wait_for()
         before = tab.locator("#log p").all_text_contents()
@@ -416,8 +420,7 @@ def test_escape_stops_an_answer_that_has_not_begun_and_gives_the_question_back(m
     watch = Watch()
     with served(web_chat.app, watch) as port:
         tab.goto(f"http://127.0.0.1:{port}/")
-        tab.keyboard.type("Why?")
-        tab.keyboard.press("Enter")
+        send(tab, "Why?")
         model.requests.get(timeout=BOUND)
         tab.keyboard.press("Escape")
         assert watch.cancelled.get(timeout=BOUND) == "AsyncFlow/0:Answer"
