@@ -11,6 +11,7 @@ documentation of Python, and "more" asks for the next page on the same question.
 import asyncio
 import logging
 import sys
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from itertools import takewhile
 from pathlib import Path
@@ -54,7 +55,7 @@ def look_up(messages):
     """The page of the documentation that fits the question best; after a "more", the next one."""
     asked = [message["content"].lower() for message in messages if message["role"] == "user"]
     more = len(list(takewhile(lambda line: line == "more", reversed(asked))))
-    question = "".join(asked[: len(asked) - more][-1:])
+    question = asked[-1 - more] if more < len(asked) else ""
     page, *others = documentation().search(question, more + 2)[more:] or [None]
     if page is None:
         return "I know nothing more about that." if more else "I know nothing about that. Ask me about Python."
@@ -73,19 +74,22 @@ class Message(BaseModel):
 
 
 async def events_of(messages: list[Message]):
-    """The events of one answer. FastAPI goes on behind the `yield` when the client is gone: that cancels the run."""
+    """The events of one answer. However the request ends, FastAPI closes what it depends on, and that cancels the run.
+
+    An `aclosing` inside of `chat` would not do: of a client that leaves while words wait to be sent, it never hears.
+    """
     async with aclosing(stream(flow, {"messages": [message.model_dump() for message in messages]})) as events:
         yield events
 
 
 @app.post("/chat")
-async def chat(events: Annotated[object, Depends(events_of)]):
+async def chat(events: Annotated[AsyncIterator, Depends(events_of)]):
     """One line of JSON for each thing that is yielded, sent as it comes."""
     try:
         async for event in events:
             if event["type"] == "chunk":
                 yield {"text": event["chunk"]}
-            if event["type"] == "node_retry":  # the answer begins anew
+            elif event["type"] == "node_retry":  # the answer begins anew
                 yield {"retry": event["wait"]}
     except Exception as error:
         logging.getLogger("uvicorn.error").exception("an answer failed")
