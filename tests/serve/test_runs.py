@@ -14,6 +14,7 @@ from pocketflow.journal import Journal, pause
 
 pytest.importorskip("starlette", reason="pocketflow.serve needs starlette")
 from pocketflow.serve import Busy, Conflict, NotFound, Problem, Runs
+from pocketflow.serve.sse import woken_by
 from tests.serve.flows import Ask, Count, Fail, Gate, Hold, Usage, Words, branches, chain, sync
 from tests.serve.watching import PATIENCE, messages, named, of_type, until, watched
 
@@ -501,10 +502,11 @@ async def test_what_a_run_took_is_counted_over_its_stops():
 async def test_an_ended_run_is_forgotten_after_a_while_but_for_the_journal():
     async with Runs(flows={"words": chain(Words())}, linger=0.0) as runs:
         run_id = await runs.start("words", {})
+        live = runs.lives[run_id]
         await watched(runs.watch(run_id))
         async with asyncio.timeout(PATIENCE):
             while runs.lives:
-                await asyncio.sleep(0)
+                await woken_by(live.buffer.bell)
         assert (await runs.get(run_id))["event"] is None
         assert (await runs.get(run_id))["status"] == "finished"
 
