@@ -223,6 +223,8 @@ class _Events(StreamingResponse):
         self.closed = closed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            return await Response(headers=self.headers)(scope, receive, send)
         try:
             async with aclosing(self.body_iterator):  # type: ignore[type-var]  # the generator that it was given
                 await super().__call__(scope, receive, send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -17,6 +18,8 @@ from tests.cookbook.runner import ROOT
 from tests.serve.watching import PATIENCE
 
 Json = dict[str, Any]
+
+JSON = {"Content-Type": "application/json"}
 
 
 class Quick(uvicorn.Server):
@@ -42,7 +45,7 @@ class Service:
         return dict(answer.json())
 
     async def post(self, path: str, status: int = 200, **body: Any) -> Json:
-        answer = await self.client.post(path, json=body)
+        answer = await self.client.post(path, content=json.dumps(body), headers=JSON)
         assert answer.status_code == status, answer.text
         return dict(answer.json())
 
@@ -83,13 +86,13 @@ def listener() -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def serving(application: Any, runs: Any = None, **client: Any) -> AsyncIterator[Service]:
-    """An application behind a real server, on this loop."""
+    """An application behind a real server, on this loop; all that is done with it is bounded."""
     server, place = Quick(application), listener()
     address = place.getsockname()
     asking = httpx.AsyncClient(base_url="http://{}:{}".format(*address), timeout=PATIENCE, trust_env=False, **client)
     task = asyncio.create_task(server.serve([place]))
     try:
-        async with asking:
+        async with asking, asyncio.timeout(PATIENCE):
             yield Service(address, asking, runs)
     finally:
         server.ending.set()

@@ -22,8 +22,6 @@ from tests.serve.flows import Ask, Count, Fail, Gate, Usage, Words, chain
 from tests.serve.service import asked, connected, environment, sent, served
 from tests.serve.watching import PATIENCE, named, of_type, until, watched
 
-JSON = {"Content-Type": "application/json"}
-
 
 class Stopped(AsyncNode):
     """Waits for ever, and tells when it is stopped."""
@@ -230,8 +228,8 @@ async def test_what_utf_8_cannot_write_is_taken_and_told_again():
         body = {"run_id": "1", "shared": {half: half}, "tags": {half: half}}
         await service.post("/api/flows/ask/runs", 201, **body)
         await service.stopped("1")
-        answer = await service.client.post("/api/runs/1/answer", json={"value": 1, "path": half})
-        assert (answer.status_code, f"no question waits at {half}" in answer.json()["error"]) == (409, True)
+        refused = await service.post("/api/runs/1/answer", 409, value=1, path=half)
+        assert f"no question waits at {half}" in refused["error"]
         await service.post("/api/runs/1/answer", value={half: half}, by=half)
         assert (await service.stopped("1"))["tags"] == {half: half, "flow": "ask"}
         assert (await service.get("/api/runs"))["runs"][0]["tags"][half] == half
@@ -365,7 +363,7 @@ async def test_a_summary_has_the_fields_that_the_page_is_built_against():
             "tokens", "retries", "nodes", "outputs", "event",
         ]  # fmt: skip
         assert (state["status"], state["is_here"], state["fork_of"]) == ("paused", False, None)
-        assert state["questions"] == [{"path": "AsyncFlow/1:Ask", "question": "Ask?", "choices": ["yes", "no"]}]
+        assert state["questions"] == [{"path": "AsyncFlow/1:Ask/exec", "question": "Ask?", "choices": ["yes", "no"]}]
         assert state["tokens"] == {"input": 10, "output": 2}
         assert state["nodes"]["AsyncFlow/Ask"]["state"] == "waiting"
 
@@ -636,9 +634,9 @@ async def test_a_page_gets_the_runs_the_state_and_what_happens_then():
             assert [run["run_id"] for run in runs["runs"]] == [run_id]
             assert (state["run_id"], state["nodes"]["AsyncFlow/Words"]["state"]) == (run_id, "running")
             gate.open.set()
-            ended = await until(events, lambda event: event.get("status") == "finished")
+            ended = await until(events, lambda event: event.get("type") == "status")
         assert [event["append"]["text"] for event in ended if "append" in event] == ["not"]
-        assert ended[-1]["sse_name"] == "run"
+        assert ended[-1]["run"]["status"] == "finished"
 
 
 async def test_a_page_hears_of_other_runs_and_of_their_ends():
