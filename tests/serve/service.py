@@ -44,7 +44,7 @@ class Service:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    async def post(self, path: str, status: int = 200, **body: Any) -> Json:
+    async def post(self, path: str, status: int = 200, /, **body: Any) -> Json:
         answer = await self.client.post(path, content=json.dumps(body), headers=JSON)
         assert answer.status_code == status, answer.text
         return dict(answer.json())

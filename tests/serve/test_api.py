@@ -19,7 +19,7 @@ from pocketflow.dataflow import Dataflow, task
 from pocketflow.journal import Journal
 from pocketflow.serve import runs as runs_module
 from tests.serve.flows import Ask, Count, Fail, Gate, Usage, Words, chain
-from tests.serve.service import asked, connected, environment, sent, served
+from tests.serve.service import JSON, asked, connected, environment, sent, served
 from tests.serve.watching import PATIENCE, named, of_type, until, watched
 
 
