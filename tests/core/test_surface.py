@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 import shutil
@@ -56,10 +57,15 @@ def part_of(path: Path) -> str:
     return first.removesuffix(".py")
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imported(path: Path) -> Iterator[str]:
     """Every module that a file imports, wherever it does."""
     package = ["pocketflow", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -91,10 +97,11 @@ def private(name: str) -> bool:
     return re.fullmatch("_[^_].*", name) is not None
 
 
+@functools.cache
 def private_names(path: Path) -> tuple[set[str], set[str]]:
     """Those that a file defines, and those that it uses of something else."""
     defined, used = set(), set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             defined.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
