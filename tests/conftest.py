@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import gc
+import signal
 import tracemalloc
 from collections.abc import Iterator
 
@@ -15,6 +17,11 @@ def kit(request: pytest.FixtureRequest) -> SyncKit:
     return request.param()  # type: ignore[no-any-return]  # pytest hands over the class from KITS
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the processes that tests start, also where it is ignored, as in `sh -c 'pytest & wait'`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()  # what was imported stays: each collection of garbage during a test is quicker without a look at it
 
@@ -26,3 +33,10 @@ def traced() -> Iterator[None]:
     tracemalloc.start()
     yield
     tracemalloc.stop()
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`asyncio.sleep` takes no time, as recipes call it to take as long as a model would."""
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda delay, result=None: sleep(0, result))

@@ -20,6 +20,7 @@ import pytest
 
 from pocketflow.__main__ import PROGRAM, main
 from tests.cookbook.runner import ROOT
+from tests.processes import finished, started
 
 pytestmark = pytest.mark.filterwarnings("always::pocketflow.FlowWarning")
 
@@ -63,7 +64,7 @@ class Work(Node):
 class Wait(AsyncNode):
     async def exec_async(self, prep_res):
         print("waiting", flush=True)
-        await asyncio.Event().wait()
+        await asyncio.wait_for(asyncio.Event().wait(), 60)
 
 class Hang(Node):
     def exec(self, prep_res):
@@ -199,10 +200,8 @@ def program(tmp_path: Path) -> Run:
     files(tmp_path)
 
     def run(*words: str, stdin: str = "", **more: str) -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "pocketflow", *words], cwd=tmp_path, env={**environment(), **more}, input=stdin,
-            capture_output=True, text=True, encoding="utf-8", check=False, timeout=60,
-        )  # fmt: skip
+        command = [sys.executable, "-m", "pocketflow", *words]
+        done = finished(command, cwd=tmp_path, env={**environment(), **more}, input=stdin, encoding="utf-8")
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run
@@ -262,8 +261,11 @@ def test_the_store_can_come_from_stdin(pf: Run):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_what_json_does_not_know_is_printed_as_its_repr(program: Run, encoding: str):
-    assert json.loads(program("run", "flows.py:odd", PYTHONIOENCODING=encoding).out) == {
+def test_what_json_does_not_know_is_printed_as_its_repr(pf: Run, program: Run, encoding: str):
+    done = (
+        pf("run", "flows.py:odd") if encoding == "utf-8" else program("run", "flows.py:odd", PYTHONIOENCODING="ascii")
+    )
+    assert json.loads(done.out) == {
         "a_set": "{1}", "number": "nan", "me": "...", "key": {"(1, 2)": "名"}, "half": "\ud800",
     }  # fmt: skip
 
@@ -307,23 +309,21 @@ def test_a_stream_of_a_failing_flow_ends_with_its_error(pf: Run):
 
 def test_a_reader_that_goes_away_ends_a_stream_without_a_traceback(pf: Run, tmp_path: Path):
     command = [sys.executable, "-m", "pocketflow", "run", "flows.py:forever", "--stream"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    pipe = subprocess.PIPE
+    with started(command, cwd=tmp_path, env=environment(), stdout=pipe, stderr=pipe) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert json.loads(process.stdout.readline())["type"] == "node_start"
         process.stdout.close()
         assert process.stderr.read() == "stopped\n"
-    assert process.returncode == 141
+        assert process.wait(60) == 141
 
 
 def test_a_full_disk_at_the_other_end_of_stdout_is_one_line(pf: Run, tmp_path: Path):
     command = [sys.executable, "-m", "pocketflow", "draw", "flows.py:flow"]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
+        options = {"capture_output": False, "stdout": full, "stderr": subprocess.PIPE}
+        done = finished(command, cwd=tmp_path, env=environment(), **options)
     assert (done.returncode, done.stderr) == (1, "stdout: No space left on device\n")
 
 
@@ -533,10 +533,8 @@ def test_a_graph_that_changed_is_refused_unless_allowed(pf: Run, tmp_path: Path)
 def waiting(tmp_path: Path, *words: str) -> Iterator[tuple[Any, list[str]]]:
     """A run in which a node has printed that it waits, and the lines on stderr until then."""
     command, pipe = [sys.executable, "-u", "-m", "pocketflow", "run", *words], subprocess.PIPE
-    process: Any = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe, text=True
-    )
-    with process:
+    process: Any
+    with started(command, cwd=tmp_path, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe) as process:
         yield process, list(itertools.takewhile(lambda line: line != "waiting\n", process.stderr))
 
 
@@ -581,8 +579,7 @@ def test_a_run_that_another_process_has_is_refused(pf: Run, tmp_path: Path):
         done = pf("run", *words)
         assert (done.code, done.err.count("\n")) == (2, 1)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    assert process.returncode == 130
+        assert process.wait(60) == 130
 
 
 # draw, check, and the words
@@ -694,7 +691,5 @@ def test_nothing_is_imported_that_a_command_does_not_need():
         "import sys, pocketflow.__main__ as cli; cli._parser(); "
         "print([name for name in sys.modules if name.startswith('pocketflow.')])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=True
-    )
+    done = finished([sys.executable, "-c", program], env=environment())
     assert done.stdout == "['pocketflow.modules', 'pocketflow.text', 'pocketflow.__main__']\n"

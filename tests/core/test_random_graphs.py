@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import pytest
 
 import pocketflow as pf
+from tests.rounds import ROUNDS
 
 ACTIONS = [None, "", "a", "b"]
-GRAPHS = 300
+GRAPHS = 150 * ROUNDS
 
 
 class Visit(NamedTuple):

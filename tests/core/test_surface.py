@@ -7,7 +7,6 @@ import functools
 import inspect
 import re
 import shutil
-import subprocess
 import sys
 from collections import namedtuple
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import pocketflow as pf
+from tests.processes import finished
 
 CORE = Path(pf.__file__)
 PACKAGE = CORE.parent
@@ -142,14 +142,14 @@ print(shared, caught[0].filename)
 """
     script = tmp_path / "program.py"
     script.write_text(program)
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True, env={})
+    done = finished([sys.executable, script], cwd=tmp_path, env={})
     assert done.stdout == f"{{'said': 'hello'}} {script}\n"
 
 
 def test_the_package_imports_nothing_but_the_standard_library_and_starts_with_the_core_alone():
     code = "import sys, pocketflow; print([name for name in sys.modules if name.startswith('pocketflow')])"
     command = [sys.executable, "-S", "-c", code]  # without site-packages
-    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    done = finished(command, cwd=PACKAGE.parent)
     assert done.stdout == "['pocketflow']\n"
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 from tests.cookbook.runner import OFFLINE, ROOT, call_file, environment
+from tests.processes import finished
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -26,7 +26,7 @@ def printed(code: str, folder: Path) -> str:
     if "ProcessPoolExecutor" in code:
         command = [sys.executable, "-W", "error", str(file)]
         settings = {**environment(), "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=60)
+        done = finished(command, cwd=folder, env=settings)
         status, out, err = done.returncode, done.stdout, done.stderr
     else:
         status, out, err = call_file(file)

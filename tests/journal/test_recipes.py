@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.cookbook.runner import OFFLINE, ROOT, environment, run_process
 from tests.journal import server
+from tests.processes import finished
 
 
 def test_durable_is_killed_twice_and_pays_again_only_for_what_was_in_flight():
@@ -24,15 +24,9 @@ def test_durable_is_killed_twice_and_pays_again_only_for_what_was_in_flight():
 
 def approve(folder: Path, *arguments: str) -> tuple[str, str]:
     """What the recipe prints, to stdout and to stderr, when it runs in that folder."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "cookbook.human_in_the_loop", *arguments],
-        cwd=folder,
-        env={**environment(), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    command = [sys.executable, "-W", "error", "-m", "cookbook.human_in_the_loop", *arguments]
+    done = finished(command, cwd=folder, env={**environment(), "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
 
