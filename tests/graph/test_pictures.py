@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 from itertools import combinations, pairwise
 from typing import Any
 from xml.etree import ElementTree
@@ -14,6 +13,7 @@ import pytest
 from pocketflow import AsyncFlow, AsyncParallelFlow, BatchFlow, Flow, Node
 from pocketflow.dataflow import Dataflow, task
 from pocketflow.graph import Graph, to_mermaid, to_svg, to_text
+from tests.browser import chromium
 from tests.graph.kit import DEEP, node
 from tests.rounds import ROUNDS
 
@@ -130,25 +130,17 @@ def test_the_same_wiring_gives_the_same_pictures():
 
 
 def test_a_browser_shows_an_svg_under_a_strict_policy():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the browser extra")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs the Debian package chromium")
     page_text = (
         "<!DOCTYPE html><meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'self'\">"
         f"<body>{to_svg(agent())}</body>"
     )
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        try:
-            page, complaints = browser.new_page(), []
-            page.on("console", lambda message: complaints.append(message.text))
-            page.set_content(page_text)
-            texts = page.locator("g.pf-node > text").all_text_contents()
-            width = "(nodes, tag) => nodes.map(node => node.querySelector(tag).getBBox().width)"
-            sizes = [page.locator("g.pf-node").evaluate_all(width, tag) for tag in ("text", "rect")]
-        finally:
-            browser.close()
+    with chromium() as browser:
+        page, complaints = browser.new_page(), []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.set_content(page_text)
+        texts = page.locator("g.pf-node > text").all_text_contents()
+        width = "(nodes, tag) => nodes.map(node => node.querySelector(tag).getBBox().width)"
+        sizes = [page.locator("g.pf-node").evaluate_all(width, tag) for tag in ("text", "rect")]
     assert sorted(texts) == ["Answer", "Decide", "Search"]
     assert all(text < box for text, box in zip(*sizes, strict=True))
     assert complaints == []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import chromium
 from tests.cookbook.runner import ROOT, call, run
 
 PICTURE = ROOT / "cookbook" / "trace.png"
@@ -66,19 +67,13 @@ def take_picture() -> None:
 
 
 def shoot(page: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
-    from tests.trace.test_page import ARGUMENTS, CHROMIUM
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+    with chromium() as browser:
         tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         tab.goto(page.as_uri())
         tab.evaluate("() => select(run.start.findIndex((_, span) => path(span).endsWith('exec[2]')))")
         tab.evaluate("() => scrollTo(0, 0)")
         tab.wait_for_timeout(200)
         tab.screenshot(path=PICTURE)
-        browser.close()
 
 
 if __name__ == "__main__":
