@@ -32,3 +32,14 @@ def printed(code: str, folder: Path) -> str:
         status, out, err = call_file(file)
     assert (status, err.removeprefix(OFFLINE)) == (0, "")
     return out
+
+
+def extract(document: str, folder: Path) -> None:
+    """Write each program into a file of its own, for a type checker."""
+    folder.mkdir()
+    for number, (code, _) in enumerate(programs(document), 1):
+        (folder / f"program_{number}.py").write_text(code)
+
+
+if __name__ == "__main__":  # python -m tests.docs.blocks README.md FOLDER
+    extract(sys.argv[1], Path(sys.argv[2]))

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -93,6 +94,18 @@ def test_a_flow_may_run_inside_of_a_worker_process():
         "AsyncFlow/prep",
         *(f"AsyncFlow/0:RunsAFlow{s}" for s in ("", "/prep", "/exec")),
     ]
+
+
+class RetriesInThere(Keeps):
+    def exec(self, prep_res: Any) -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            pf.Flow(Flaky(max_retries=2)).run(shared := {})
+        return shared["result"], [str(warning.message) for warning in caught]
+
+
+def test_a_retry_of_a_sync_node_inside_of_a_worker_process_leaves_no_coroutine_behind():
+    assert run(RetriesInThere(executor=processes))["result"] == ("done", [])
 
 
 class Elsewhere(Executor):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,8 @@ from pocketflow.hooks import emit, hooked
 from tests.dataflow.kit import Log, run
 
 
-def processes() -> ProcessPoolExecutor:
-    import multiprocessing
-
-    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+def processes(method: str = "fork") -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method))
 
 
 class Keeps(ExecutorNode):
@@ -202,7 +202,7 @@ class Pid(Items):
 
 
 def test_a_process_pool_runs_exec_elsewhere_with_the_attributes_and_params():
-    node = Pid(executor=processes)
+    node = Pid(executor=partial(processes, "spawn"))
     node.factor = 3
     flow, shared = pf.AsyncFlow(node), {"items": [1, 2]}
     flow.set_params({"base": 7})
