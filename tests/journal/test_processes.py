@@ -195,7 +195,7 @@ def test_eight_processes_write_eight_runs_into_one_file(tmp_path: Path, start: S
     assert sorted(finished) == [f"run {n}" for n in range(8)]
 
 
-CRASHING = 40 * ROUNDS
+CRASHING = 100 * ROUNDS
 
 
 class Crash(BaseException):
