@@ -20,7 +20,7 @@ import pytest
 import pocketflow as pf
 from pocketflow.hooks import Hook, Step, hooked
 from pocketflow.journal import Journal, JournalError, RunBusy
-from tests.core import test_random_graphs as oracle
+from tests.core.random_graphs import VARIANTS, build, interpret, plan
 from tests.processes import finished, started
 from tests.rounds import ROUNDS
 
@@ -218,15 +218,15 @@ class CrashSoon(Hook):
             raise Crash
 
 
-@pytest.mark.parametrize("variant", oracle.VARIANTS)
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_random_graph_that_crashes_again_and_again_does_what_the_naive_interpreter_does(tmp_path: Path, variant: str):
     chance, crashes = random.Random(3), 0
     with warnings.catch_warnings(), Journal(tmp_path / "runs.db", strict=False) as journal:
         warnings.simplefilter("ignore", pf.FlowWarning)
         for number in range(CRASHING):
-            graph, log = oracle.plan(chance), list[Any]()
-            action = oracle.interpret(graph, log, {})
-            flow = oracle.build(graph, *oracle.VARIANTS[variant])
+            graph, log = plan(chance), list[Any]()
+            action = interpret(graph, log, {})
+            flow = build(graph, *VARIANTS[variant])
             while len(log) < 100:
                 shared: dict[str, Any] = {"log": [], "counts": {}}
                 try:
