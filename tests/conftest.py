@@ -4,7 +4,8 @@ import asyncio
 import gc
 import signal
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,22 @@ def kit(request: pytest.FixtureRequest) -> SyncKit:
     return request.param()  # type: ignore[no-any-return]  # pytest hands over the class from KITS
 
 
+LONGEST = 300  # seconds that a test may take
+
+
 def pytest_configure() -> None:
     """Let Ctrl-C reach the processes that tests start, also where it is ignored, as in `sh -c 'pytest & wait'`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"hangs: no test takes {LONGEST} seconds"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, Any, Any]:
+    signal.alarm(LONGEST)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
 
 
 def pytest_collection_finish() -> None:
