@@ -528,52 +528,61 @@ def test_a_graph_that_changed_is_refused_unless_allowed(pf: Run, tmp_path: Path)
 
 
 @contextlib.contextmanager
-def waiting(tmp_path: Path, *words: str) -> Iterator[tuple[Any, list[str]]]:
-    """A run in which a node has printed that it waits, and the lines on stderr until then."""
+def waiting(tmp_path: Path, *words: str) -> Iterator[Any]:
+    """A run in which a node prints to stderr that it waits."""
     command, pipe = [sys.executable, "-u", "-m", "pocketflow", "run", *words], subprocess.PIPE
     process: Any
     with started(command, cwd=tmp_path, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe) as process:
-        yield process, list(itertools.takewhile(lambda line: line != "waiting\n", process.stderr))
+        yield process
 
 
-def interrupted(tmp_path: Path, *words: str, by: signal.Signals = signal.SIGINT) -> Done:
-    """Press Ctrl-C when a node waits."""
-    with waiting(tmp_path, *words) as (process, told):
-        process.send_signal(by)
-        out, err = process.communicate(timeout=60)
-    return Done(process.returncode, out, "".join(told) + err)
+def interrupted(tmp_path: Path, *runs: list[str], by: signal.Signals = signal.SIGINT) -> list[Done]:
+    """Press Ctrl-C in runs beside each other, in each when a node waits."""
+    done = []
+    with contextlib.ExitStack() as stack:
+        begun = [stack.enter_context(waiting(tmp_path, *words)) for words in runs]
+        for process in begun:
+            told = list(itertools.takewhile(lambda line: line != "waiting\n", process.stderr))
+            process.send_signal(by)
+            out, err = process.communicate(timeout=60)
+            done.append(Done(process.returncode, out, "".join(told) + err))
+    return done
 
 
-@pytest.mark.parametrize("flow", ["hangs", "slow"])
-def test_ctrl_c_exits_130_in_one_line(pf: Run, tmp_path: Path, flow: str):
-    done = interrupted(tmp_path, f"flows.py:{flow}", "--trace", "run.json")
-    assert (done.code, done.out, done.err.splitlines()[-1]) == (130, "", "interrupted")
-    assert "Traceback" not in done.err
-    assert (tmp_path / "run.json").exists()
+def test_ctrl_c_exits_130_in_one_line(pf: Run, tmp_path: Path):
+    runs = [[f"flows.py:{flow}", "--trace", f"{flow}.json"] for flow in ("hangs", "slow")]
+    for done in interrupted(tmp_path, *runs):
+        assert (done.code, done.out, done.err.splitlines()[-1]) == (130, "", "interrupted")
+        assert "Traceback" not in done.err
+    assert (tmp_path / "hangs.json").exists()
+    assert (tmp_path / "slow.json").exists()
 
 
-@pytest.mark.parametrize("flow", ["hangs", "slow"])
-def test_sigterm_ends_a_run_in_order_with_its_trace_written_and_the_run_resumable(pf: Run, tmp_path: Path, flow: str):
-    words = [f"flows.py:{flow}", "--trace", "run.json", "--journal", "r.db", "--run-id", "1"]
-    done = interrupted(tmp_path, *words, by=signal.SIGTERM)
-    assert (done.code, done.out) == (143, "")
-    assert "Traceback" not in done.err
-    assert resume_command(done.err)
-    assert (tmp_path / "run.json").exists()
-    assert pf("runs", "r.db").out.startswith("interrupted 1\n")
+def test_sigterm_ends_a_run_in_order_with_its_trace_written_and_the_run_resumable(pf: Run, tmp_path: Path):
+    flows = ("hangs", "slow")
+    runs = [[f"flows.py:{it}", "--trace", f"{it}.json", "--journal", "r.db", "--run-id", it] for it in flows]
+    for done in interrupted(tmp_path, *runs, by=signal.SIGTERM):
+        assert (done.code, done.out) == (143, "")
+        assert "Traceback" not in done.err
+        assert resume_command(done.err)
+    for flow in flows:
+        assert (tmp_path / f"{flow}.json").exists()
+        assert f"interrupted {flow}\n" in pf("runs", "r.db").out
 
 
-@pytest.mark.parametrize("more", [[], ["--stream"]])
-def test_a_journaled_run_that_is_interrupted_goes_on_where_it_stopped(pf: Run, tmp_path: Path, more: list[str]):
-    done = interrupted(tmp_path, "flows.py:slow", "--set", "a=1", "--journal", "r.db", "--run-id", "1", *more)
-    assert (done.code, done.err.splitlines()[:2]) == (130, ["worked", "interrupted"])
-    again = interrupted(tmp_path, *resume_command(done.err)[1:])
-    assert (again.code, again.err.splitlines()[0]) == (130, "interrupted")  # what worked before does not work again
+def test_journaled_runs_that_are_interrupted_go_on_where_they_stopped(pf: Run, tmp_path: Path):
+    run = ["flows.py:slow", "--set", "a=1", "--journal", "r.db", "--run-id"]
+    first = interrupted(tmp_path, [*run, "1"], [*run, "2", "--stream"])
+    for done in first:
+        assert (done.code, done.err.splitlines()[:2]) == (130, ["worked", "interrupted"])
+    for again in interrupted(tmp_path, *(resume_command(done.err)[1:] for done in first)):
+        assert (again.code, again.err.splitlines()[0]) == (130, "interrupted")  # what worked before does not again
 
 
 def test_a_run_that_another_process_has_is_refused(pf: Run, tmp_path: Path):
     words = ["flows.py:slow", "--journal", "r.db", "--run-id", "1"]
-    with waiting(tmp_path, *words) as (process, _):
+    with waiting(tmp_path, *words) as process:
+        assert "waiting\n" in process.stderr
         done = pf("run", *words)
         assert (done.code, done.err.count("\n")) == (2, 1)
         process.send_signal(signal.SIGINT)
