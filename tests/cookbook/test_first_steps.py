@@ -14,6 +14,7 @@ import pytest
 from pocketflow.graph import check
 from tests.cookbook.runner import NEEDS, OFFLINE, ROOT, ask, call, environment, run, run_process
 from tests.model_server import model_server
+from tests.processes import started
 
 
 def test_the_command_of_the_readme_works_in_a_process_of_its_own():
@@ -85,17 +86,12 @@ def test_chat_sends_the_whole_history_to_a_model():
 
 
 def test_ctrl_c_ends_a_chat_without_a_traceback():
-    command = [sys.executable, "-u", "-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-               "import runpy; runpy.run_module('cookbook.chat', run_name='__main__')"]  # fmt: skip
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    chat = subprocess.Popen(command, cwd=ROOT, env=environment(), **pipes)
-    try:
-        assert chat.stdout.read(2) == b"> "
+    with started([sys.executable, "-u", "-m", "cookbook.chat"], cwd=ROOT, env=environment(), **pipes) as chat:
+        assert chat.stdout
+        assert chat.stdout.read(2) == "> "
         chat.send_signal(signal.SIGINT)
-        assert chat.communicate(timeout=30) == (b"\n", b"")
-    finally:
-        chat.kill()
-        chat.wait()
+        assert chat.communicate(timeout=60) == ("\n", "")
     assert chat.returncode == 130
 
 
@@ -172,6 +168,7 @@ def test_what_is_no_number_is_told_in_one_line(recipe: str, word: str):
     [
         ("structured_output", "pydantic", "needs pydantic: pip install pydantic\n"),
         ("web_service", "fastapi", "needs FastAPI: pip install fastapi httpx\n"),
+        ("otel", "opentelemetry.sdk.trace", "needs OpenTelemetry: pip install opentelemetry-sdk\n"),
         ("dask_batch", "distributed", "needs Dask: pip install 'dask[distributed]'\n"),
     ],
 )
