@@ -23,7 +23,7 @@ from cookbook.terminal import run
 from pocketflow import AsyncFlow, AsyncParallelBatchNode
 from pocketflow.journal import Journal
 
-FUNCTIONS = (abs, all, any, ascii, bin, callable, chr, divmod, hash, id, len, max, min, ord, pow, repr, round, sum, zip)
+FUNCTIONS = (abs, all, any, ascii, bin, callable, chr, hash, id, isinstance, len, oct, ord, repr, round, sorted, sum)
 CALLS_IN_A_LIFE = 7
 
 

@@ -57,8 +57,8 @@ class Send(Node):
 
 
 def write_draft(request, wish):
-    about = request.split(",")[0].rstrip(".")
-    return f"We are sorry to read: {about!r}. You get your money back." + f" P.S. {wish}" * (wish != "none")
+    text = f'We are sorry that you had to write "{request}" Your money is on its way.'
+    return text if wish == "none" else f"{text} P.S. {wish}"
 
 
 draft, approve = Draft(max_retries=3, wait=retry_after), Approve()
