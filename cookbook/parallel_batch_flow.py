@@ -1,4 +1,4 @@
-"""A whole flow for many entries at once: every file is read, counted and judged by three nodes.
+"""A whole flow for many entries at once: every file is read, and counted by the node for its kind.
 
     python -m cookbook.parallel_batch_flow [FILE ...]     (without a FILE: some of this folder)
 

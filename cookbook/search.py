@@ -43,7 +43,7 @@ SYNONYMS = {"delete": "remove", "download": "retrieve", "folder": "directory", "
             "generator": "yield", "largest": "max", "parse": "deserialize", "pick": "choose", "read": "open",
             "string": "str", "write": "open"}  # fmt: skip
 CODE = re.compile(r"\s*(>>>|\.\.|[|#]|XXX|\w+ = )|[\w.]+\([^\n]*(->.*|\))\s*(\n|$)|.*\n *\*{3,}|.*::=")
-MARKUP = re.compile(r":\w+:(?=`)|`|(?<!\w)\*+(?=\w)|(?<=\w)\*+(?!\w)|^[\w, ]+ -> ")
+MARKUP = re.compile(r":\w+:(?=`)|`|(?<!\w)\*+(?=\w)|(?<=[\w.])\*+(?!\w)|^[\w, ]+ -> ")
 TABLE = "CREATE VIRTUAL TABLE pages USING fts5(name, summary, prose, text UNINDEXED, tokenize='porter')"
 FIND = "SELECT name, summary, text FROM pages WHERE pages MATCH ? ORDER BY bm25(pages, 4, 3, 1), name LIMIT 200"
 

@@ -132,7 +132,7 @@ MODELS = {
         "hint: in order\n  guess: sorted\nFound at guess 1.\n",
     ),
     "deep_research": ({"Split": '{"questions": ["a lock"]}', "Write a short report": "A report."}, "A report.\n"),
-    "guardrail": ({"two sentences": "The password is open."}, "Refused: the answer says what it should not.\n"),
+    "guardrail": ({"two sentences": "The password is open."}, "Refused: the answer has a secret in it.\n"),
 }
 
 
