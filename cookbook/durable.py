@@ -23,7 +23,7 @@ from cookbook.terminal import run
 from pocketflow import AsyncFlow, AsyncParallelBatchNode
 from pocketflow.journal import Journal
 
-FUNCTIONS = (abs, all, any, ascii, bin, callable, chr, hash, id, isinstance, len, oct, ord, repr, round, sorted, sum)
+FUNCTIONS = (abs, all, any, ascii, bin, chr, hash, hex, id, input, len, oct, open, ord, pow, repr, round, sorted, sum)
 CALLS_IN_A_LIFE = 7
 
 
