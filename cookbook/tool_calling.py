@@ -97,7 +97,7 @@ def next_message(messages):
     asked, *results = rest
     pairs = zip(asked["tool_calls"], results, strict=True)
     told = [in_words(call["function"], result["content"]) for call, result in pairs]
-    return {"role": "assistant", "content": f"{' and '.join(told)}."}
+    return {"role": "assistant", "content": f"{', and '.join(told)}."}
 
 
 def call_message(question):

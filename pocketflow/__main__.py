@@ -43,10 +43,10 @@ Run, draw and check flows.
 `{PROGRAM} COMMAND --help` lists the options of a command.
 """
 TARGET = """\
-file.py:name or package.module:name, where the name is that of a flow, of a node, or of a function
-or class that makes one when it is called without arguments; without a name the only flow there. Or
-names of modules without a flow, whose functions make a dataflow. Modules are looked for here first,
-and in ./pipelines."""
+file.py:name or package.module:name. The name is that of a flow, of a node, or of a function or class
+that makes one without arguments; leave it out if there is only one flow. Or names of modules without
+a flow, whose functions make up a dataflow. Modules are looked for in this folder first, and in its
+folder pipelines."""
 RUN = f"""\
 Run a flow, and print its store as JSON when it is done; for a dataflow, print its final values.
 
@@ -618,9 +618,9 @@ def _add_journal(parser: Any) -> None:
     )
     group.add_argument("--run-id", metavar="ID", help="a name for the run; a run with this name that stopped goes on")
     group.add_argument("--answer", metavar="VALUE", help="answer the question that waits, read as in --set, and go on")
-    group.add_argument("--at", metavar="PATH", help="which question is answered, if several wait")
+    group.add_argument("--at", metavar="PATH", help="which question to answer, if several wait")
     group.add_argument("--takeover", action="store_true", help="take the run from another process that has it")
-    group.add_argument("--allow-changes", action="store_true", help="go on though the graph is another one now")
+    group.add_argument("--allow-changes", action="store_true", help="go on even if the graph has changed")
 
 
 if __name__ == "__main__":
