@@ -68,12 +68,12 @@ Wait = float | Callable[[int, Exception], float | None]
 
 
 watcher: ContextVar[Any] = ContextVar("watcher", default=None)
-"""What watches the run at hand, None if nothing does: the one seam of this file, where `pocketflow.hooks` calls hooks.
+"""What watches the current run, or None: the only seam of this file, through which `pocketflow.hooks` calls hooks.
 
-do(role, node, work, *args, index=None), do_async: give what `work(*args)` gives. role: "run" by user code, "visit",
-    "prep", "exec", "entry" of a batch flow, "branch"; index: of the item, entry or branch.
-executing: inside of an "exec" its node, else None; so `_exec` knows whether `do` has begun.
-tell(method, *args): gives what there is to wait for, or None; a sync node does not wait.
+do(role, node, work, *args, index=None), do_async: return what `work(*args)` returns. role: "run" by user code,
+    "visit", "prep", "exec", "entry" of a batch flow, "branch"; index: that of the item, entry or branch.
+executing: inside of an "exec", its node, else None; so `_exec` knows whether `do` has begun.
+tell(method, *args): returns what there is to wait for, or None; a sync node does not wait.
 """
 _watching = watcher.get  # asked inline where work begins: a call there would make a step a third slower
 
@@ -313,7 +313,7 @@ class BatchFlow(Flow):
 # The async twins
 
 _retrying: ContextVar[tuple[Any, int]] = ContextVar("retrying", default=(None, 0))
-"""The async node whose exec is tried again here, and the attempt, from 1; not set on a first attempt, as that costs."""
+"""The async node whose exec is retried here, and the attempt, from 1; not set on a first attempt, to save time."""
 
 
 class AsyncNode(Node):
@@ -338,7 +338,7 @@ class AsyncNode(Node):
 
         @property
         def cur_retry(self) -> int:
-            """The attempt of the item at hand, from 0, whatever else runs at once."""
+            """The attempt of the current item, from 0, whatever else runs at once."""
             node, attempt = _retrying.get()
             if node is not self:  # on a first attempt; or in a thread without our context, which gets the last one
                 attempt = 0 if asyncio._get_running_loop() else vars(self).get("cur_retry", 0)

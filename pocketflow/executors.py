@@ -147,7 +147,7 @@ def _is_death(error: Exception) -> bool:
 
 
 class ExecutorNode(AsyncNode):
-    """A node whose `exec` runs on `executor`, so that the event loop is free meanwhile.
+    """A node whose `exec` runs on `executor`, so that the event loop stays free.
 
     executor: a `concurrent.futures.Executor`, which stays open; or a callable that makes one for
         each visit, which is closed before `post`, such as `ProcessPoolExecutor`; or a `Pool`; None
@@ -246,7 +246,7 @@ class ExecutorBatchNode(ExecutorNode, AsyncParallelBatchNode):
 
 
 _visit: contextvars.ContextVar[tuple[Any, Pool]] = contextvars.ContextVar("visit")
-"""The node whose exec runs, and its pool: of the visit and not of the node, which may run several times at once."""
+"""The node whose exec runs, and its pool, which belongs to the visit: a node may run several times at once."""
 
 
 # In the other process
@@ -300,7 +300,7 @@ def _exec_there(cls: Any, attributes: dict[str, Any], attempt: int, prep_res: An
     return node.exec(prep_res)
 
 
-# What travels to a process pool and back: bytes, as what cannot be read again would break the pool
+# What goes to a process pool and back: bytes, as an object that cannot be unpickled would break the pool
 
 
 class _Traceback(Exception):

@@ -284,7 +284,7 @@ def _wait(step: Step, held: list[tuple[Callable[..., Any], Any]]) -> _Held | Non
     if step.loop is None:
         raise _unawaited(step, *held[0])
     if step.loop is asyncio._get_running_loop():
-        # Begun at once, so that a hook is called also where `emit` is not awaited.
+        # Begun at once, so that a hook is called even if `emit` is not awaited.
         return _Held([(call, asyncio.ensure_future(it) if inspect.iscoroutine(it) else it) for call, it in held])
     waiting = asyncio.run_coroutine_threadsafe(_wait_for(_Held(held)), step.loop)
     if isinstance(step.node, AsyncNode):  # a sync node blocks the loop, maybe to wait for this very thread

@@ -452,7 +452,7 @@ def _items(children: list[Span], now: float) -> str:
     return ", ".join(facts)
 
 
-# Lanes: what ran at the same time stands side by side
+# Lanes: what ran at the same time is drawn side by side
 
 
 class _Bar(NamedTuple):

@@ -84,7 +84,7 @@ class _Running(NamedTuple):
 
 
 recording: ContextVar[tuple[Recorder, Step] | None] = ContextVar("recording", default=None)
-"""The innermost journaled run at hand, and the innermost step of it."""
+"""The innermost journaled run that is running here, and its innermost step."""
 
 
 class Recorder(Hook):
@@ -341,7 +341,7 @@ def _is_entry(step: Step) -> bool:
 
 
 def _lacks_edge(step: Step, action: Any) -> bool:
-    """Whether the flow would end here for want of an edge; one that picks its next node itself knows better."""
+    """Whether the flow would end here for lack of an edge; a flow with its own `get_next_node` decides itself."""
     successors, flow = getattr(step.node, "successors", None), step.parent.node if step.parent else None
     if not successors or getattr(type(flow), "get_next_node", None) is not Flow.get_next_node:
         return False
