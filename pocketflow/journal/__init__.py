@@ -275,7 +275,7 @@ class Journal:
         self.writer.do(work)
 
     def runs(self, status: str | None = None, tags: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """The runs with this status and all of these tags, as dicts, in the order in which they began.
+        """The runs in the order of their beginnings, as dicts; those with this status and all of these tags.
 
         run_id, tags; status: "running", "interrupted" (stopped by Ctrl-C or a cancellation, or its
         process died), "finished", "failed" or "paused".
@@ -502,7 +502,7 @@ class _Run:
         self.release()
 
     def _begin(self) -> None:
-        """Off the event loop: check the flow, read the records of the run, and become its owner."""
+        """Where no loop is held up: check the flow, read what there is of the run, and become its owner."""
         if self.journal.strict and (found := check(self.flow)):
             raise JournalError(f"{found[0]}; mend the flow, or open the journal with strict=False")
         self.graph = _shape(self.flow)
