@@ -38,35 +38,6 @@ def test_hello_shows_what_a_model_says():
     assert "Question: How do I shuffle a list?" in server.requests[0]["messages"][0]["content"]
 
 
-def test_recipe_finder_prints_what_the_tutorial_promises(monkeypatch: pytest.MonkeyPatch):
-    assert find_recipe(monkeypatch) == (
-        "Starting async recipe flow...\n"
-        "🌐 Fetching recipes for 'chicken'... (simulating 2 sec delay)\n"
-        "✅ Recipes for 'chicken' fetched!\n"
-        "Stored recipes for chicken.\n"
-        "💡 Suggestion: Pizza\n"
-        "\n"
-        "Async recipe flow finished.\n"
-    )
-
-
-def test_recipe_finder_takes_the_other_edge_for_what_it_does_not_know(monkeypatch: pytest.MonkeyPatch):
-    assert "Nothing is known about gravel; try one of: chicken, lentils" in find_recipe(monkeypatch, "gravel")
-
-
-def find_recipe(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
-    """What the recipe prints, whose simulated service waits two seconds and here none."""
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    monkeypatch.setattr("asyncio.sleep", sleep)
-    output = run("recipe_finder", *arguments)
-    assert slept == [2]
-    return output
-
-
 def test_chat_answers_remembers_and_ends_at_bye():
     answers = ask("chat", stdin="sort a list\nagain\nbye\n").split("> ")
     assert answers[1].endswith("[list.sort]\n")
@@ -136,7 +107,7 @@ def test_workflow_writes_an_article_with_three_sections():
 def test_batch_reads_a_file_in_chunks(tmp_path: Path):
     table = tmp_path / "table.csv"
     table.write_text("name,n\n" + "".join(f"row,{n}\n" for n in range(1, 121)))
-    assert run("batch", str(table), "n") == "120 rows in 3 chunks\ntotal 7260, mean 60.50, largest 120\n"
+    assert run("batch", str(table), "n") == "120 rows in 3 chunks\ntotal 7,260, mean 60.50, largest 120\n"
 
 
 def test_nested_batch_averages_every_pupil_and_the_school():
@@ -149,7 +120,7 @@ def test_map_reduce_tells_what_it_could_not_read(tmp_path: Path):
     text = tmp_path / "tea.txt"
     text.write_text("Tea is hot. Tea needs water, hot water. Bye.")
     assert ask("map_reduce", str(text), str(tmp_path / "gone")) == (
-        "tea.txt: Tea needs water, hot water.\ngone: (FileNotFoundError)\n2 files, above all about: tea, needs, water\n"
+        "gone: FileNotFoundError\ntea.txt: Tea is hot.\n\nAbove all they are about: tea, hot\n"
     )
 
 

@@ -40,14 +40,14 @@ def approve(*arguments: str) -> tuple[str, str]:
 def test_human_in_the_loop_goes_on_in_another_process_with_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     question = (
-        "Send this?\n\n  We are sorry to read: 'My tea is cold'. You get your money back.{}\n\n"
+        'Send this?\n\n  We are sorry that you had to write "My tea is cold." Your money is on its way.{}\n\n'
         "Answer with: python -m cookbook.human_in_the_loop --answer yes\n"
     )
     assert drafted(tmp_path, "My tea is cold.") == (f"(drafting)\n{question.format('')}", OFFLINE)
     assert approve() == (question.format(""), "")
     again = question.format(" P.S. be brief")
     assert approve("--answer", "be", "brief") == (f"(drafting)\n{again}", OFFLINE)
-    sent = "Sent: We are sorry to read: 'My tea is cold'. You get your money back. P.S. be brief\n"
+    sent = 'Sent: We are sorry that you had to write "My tea is cold." Your money is on its way. P.S. be brief\n'
     assert approve("--answer", "yes") == (sent, "")
     assert list(tmp_path.iterdir()) == []
 
