@@ -385,13 +385,15 @@ class Runs:
             number, view = self.news.end, _View(self, run_id)
             runs = await self.list()
             yield sse({"runs": runs[:LISTED], "more": max(0, len(runs) - LISTED)}, "runs")
-            while not self.is_closed and number >= self.news.first:  # else it is too slow, and comes again
+            while number >= self.news.first:  # else it is too slow, and comes again
                 messages = b""
                 if number < self.news.end:
                     number, messages = self.news.end, self.news.since(number)
                 messages += await view.news()
                 if messages:
                     yield messages
+                elif self.is_closed:
+                    return
                 elif not await self.bell.wait(self.heartbeat):
                     yield HEARTBEAT
         finally:
