@@ -6,8 +6,13 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -136,3 +141,66 @@ async def asked(reader: asyncio.StreamReader) -> bytes:
 
 def environment() -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "PYTHONUTF8": "1"}
+
+
+class Command:
+    """A process of `python -m pocketflow serve`, and a client that asks it."""
+
+    def __init__(self, process: subprocess.Popen[str], serving: str) -> None:
+        self.process, self.serving = process, serving
+        self.url = serving.split()[-1]
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+
+    @property
+    def port(self) -> str:
+        return str(self.client.base_url.port)
+
+    def get(self, path: str) -> Json:
+        return dict(self.client.get(path).raise_for_status().json())
+
+    def post(self, path: str, **body: Any) -> Json:
+        return dict(self.client.post(path, json=body).raise_for_status().json())
+
+    def start(self, flow: str, run_id: str) -> None:
+        self.post(f"/api/flows/{flow}/runs", run_id=run_id)
+
+    @contextlib.contextmanager
+    def watching(self, path: str) -> Iterator[Iterator[Json]]:
+        """The messages of a stream."""
+        with self.client.stream("GET", path) as answer:
+            yield (json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: "))
+
+    def stopped(self, run_id: str) -> Json:
+        """How a run stands when it has stopped."""
+        with self.watching(f"/api/runs/{run_id}/events") as events:
+            list(events)
+        return self.get(f"/api/runs/{run_id}")
+
+    def ended(self, by: signal.Signals) -> tuple[int, str]:
+        """Send a signal; the status and what was told on stderr."""
+        self.process.send_signal(by)
+        _, told = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, told
+
+
+@contextlib.contextmanager
+def command(folder: Path, *words: str, program: Sequence[str] = ("-m", "pocketflow")) -> Iterator[Command]:
+    """The command in a folder, when it serves on any port that is free; killed at the end if need be."""
+    at = [] if "--port" in words else ["--port", "0"]
+    process = subprocess.Popen(
+        [sys.executable, *program, "serve", *words, *at], cwd=folder, env=environment(), text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    late = threading.Timer(2 * PATIENCE, process.kill)
+    late.start()
+    try:
+        assert process.stdout
+        serving = process.stdout.readline().strip()
+        assert serving, process.communicate()
+        served = Command(process, serving)
+        with served.client:
+            yield served
+    finally:
+        late.cancel()
+        process.kill()
+        process.communicate()
