@@ -30,8 +30,9 @@ JSON = {"Content-Type": "application/json"}
 class Quick(uvicorn.Server):
     """Ends when it is told to, and not at its next look at the clock."""
 
-    def __init__(self, application: Any) -> None:
-        super().__init__(uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=PATIENCE))
+    def __init__(self, application: Any, root_path: str) -> None:
+        options: Any = {"log_level": "warning", "timeout_graceful_shutdown": PATIENCE, "root_path": root_path}
+        super().__init__(uvicorn.Config(application, **options))
         self.ending = asyncio.Event()
 
     async def main_loop(self) -> None:
@@ -90,11 +91,11 @@ def listener() -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def serving(application: Any, runs: Any = None, **client: Any) -> AsyncIterator[Service]:
+async def serving(application: Any, runs: Any = None, root_path: str = "") -> AsyncIterator[Service]:
     """An application behind a real server, on this loop; all that is done with it is bounded."""
-    server, place = Quick(application), listener()
+    server, place = Quick(application, root_path), listener()
     address = place.getsockname()
-    asking = httpx.AsyncClient(base_url="http://{}:{}".format(*address), timeout=PATIENCE, trust_env=False, **client)
+    asking = httpx.AsyncClient(base_url="http://{}:{}".format(*address), timeout=PATIENCE, trust_env=False)
     task = asyncio.create_task(server.serve([place]))
     try:
         async with asking, asyncio.timeout(PATIENCE):

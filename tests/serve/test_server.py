@@ -46,11 +46,12 @@ class Tick(Node):
             time.sleep(0.05)
     def post(self, shared, prep_res, exec_res):
         shared["ticks"] = shared.get("ticks", 0) + 1
-        return "again" if shared["ticks"] < 300 else None
+        return "again" if shared["ticks"] < 300 else "done"
 
 first, tick = Work(), Tick()
 first >> Wait()
 tick - "again" >> tick
+tick - "done" >> Node()
 waits, holds, ticks = AsyncFlow(first), Flow(Hold()), Flow(tick)
 """
 SERVED = ["waits=flows.py:waits", "holds=flows.py:holds", "ticks=flows.py:ticks", "--journal", "runs.db"]
@@ -82,7 +83,7 @@ def resumed(folder: Path, port: str, *run_ids: str) -> dict[str, str]:
         assert statuses(served) == dict.fromkeys(run_ids, "interrupted")
         for run_id in run_ids:
             served.post(f"/api/runs/{run_id}/resume")
-        ended = {run_id: str(served.stopped(run_id)["status"]) for run_id in run_ids}
+        ended = {run["run_id"]: run["error"] or run["status"] for run in map(served.stopped, run_ids)}
         assert served.ended(signal.SIGTERM) == (143, "stopped\n")
         return ended
 
