@@ -313,13 +313,15 @@ def _problem(_: Request, problem: Exception) -> Response:
 
 
 def _http(request: Request, error: Exception) -> Response:
+    """What the router refuses, and we where no `Problem` has the status."""
     assert isinstance(error, HTTPException)
-    methods = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
-    told = {
-        404: f"there is nothing at {request.url.path:.200}",
-        405: f"{request.method} does nothing here: use {methods}",
-    }
-    return _Json({"error": told.get(error.status_code, error.detail)}, error.status_code, error.headers)
+    told = error.detail
+    if error.status_code == 404:
+        told = f"there is nothing at {request.url.path:.200}"
+    if error.status_code == 405:
+        methods = (error.headers or {}).get("Allow", "").split(", ")
+        told = f"{request.method} does nothing here: use {', '.join(sorted(methods))}"
+    return _Json({"error": told}, error.status_code, error.headers)
 
 
 def _failure(_: Request, error: Exception) -> Response:
