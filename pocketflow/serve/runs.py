@@ -277,7 +277,7 @@ class Runs:
                 live.work.cancel()
         if self.poller:
             self.poller.cancel()
-        if self.attending and not self.is_closed:  # who closes again has waited already
+        if self.attending:
             await asyncio.wait(self.attending, timeout=self.grace)
         self.is_closed = True
         self.bell.ring()
