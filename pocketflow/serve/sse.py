@@ -12,46 +12,60 @@ from pocketflow.text import plain
 
 HEARTBEAT = b": \n\n"  # a comment, which keeps proxies from closing a silent stream
 TICK = 0.02  # seconds in which messages gather, to go out together
+PIECE = 50_000  # bytes that go out at a time: what a watcher does not read waits in the memory of the server
 
 
 def sse(data: dict[str, Any], name: str = "", id: str = "") -> bytes:
     """One message; what JSON lacks stands in it as its repr."""
-    try:
-        text = json.dumps(plain(data))
-    except RecursionError:
-        text = json.dumps({key: "(nested too deeply)" if _is_nested(value) else value for key, value in data.items()})
     head = (f"id: {id}\n" if id else "") + (f"event: {name}\n" if name else "")
-    return f"{head}data: {text}\n\n".encode()
+    return f"{head}data: {_json(data)}\n\n".encode()
 
 
-def _is_nested(value: Any) -> bool:
-    return not isinstance(value, str | int | float | None)
+def _json(data: dict[str, Any]) -> str:
+    try:
+        return json.dumps(data, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return "{" + ", ".join(f"{json.dumps(str(key))}: {_safe(value)}" for key, value in data.items()) + "}"
+
+
+def _safe(value: Any) -> str:
+    try:
+        return json.dumps(plain(value))
+    except RecursionError:
+        return '"(nested too deeply)"'
 
 
 class Bell:
-    """Wakes all who wait, soon after it was rung."""
+    """Wakes all who wait for it, some seconds after it was rung, so that what happens meanwhile goes out together."""
 
-    def __init__(self) -> None:
-        self._next = asyncio.Event()
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.waiting = set[asyncio.Future[Bell]]()
         self._timer: asyncio.TimerHandle | None = None
 
     def ring(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(TICK, self._wake)
+            self._timer = asyncio.get_running_loop().call_later(self.seconds, self.wake)
 
-    def _wake(self) -> None:
-        self._timer = None
-        self._next.set()
-        self._next = asyncio.Event()
+    def wake(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        for waiter in self.waiting:
+            if not waiter.done():
+                waiter.set_result(self)
 
-    async def wait(self, seconds: float) -> bool:
-        """Whether it rang before so many seconds were over."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._next.wait()
-        except TimeoutError:
-            return False
-        return True
+
+async def woken_by(*bells: Bell) -> Bell:
+    """Wait for several bells; the one that was the first."""
+    waiter: asyncio.Future[Bell] = asyncio.get_running_loop().create_future()
+    for bell in bells:
+        bell.waiting.add(waiter)
+    try:
+        return await waiter
+    finally:
+        for bell in bells:
+            bell.waiting.discard(waiter)
 
 
 class Buffer:
@@ -59,14 +73,14 @@ class Buffer:
 
     A watcher has no queue, it is the number of the message that it wants next: a slow one costs nothing.
 
-    keep: bytes; the oldest messages go when there are more.
+    keep: bytes; the oldest messages go when there are more. bell: wakes when there are new ones.
     """
 
-    def __init__(self, bell: Bell, keep: int) -> None:
-        self.bell, self.keep, self.life = bell, keep, secrets.token_hex(4)
+    def __init__(self, keep: int) -> None:
+        self.bell, self.keep, self.life = Bell(TICK), keep, secrets.token_hex(4)
         self.first = self.size = 0
         self.messages: deque[bytes] = deque()
-        self._joined = (0, 0, b"")  # what the last watcher got, as the others want the same
+        self._wanted, self._piece = (0, 0), (0, b"")  # what the last watcher got, as the others want the same
 
     @property
     def end(self) -> int:
@@ -86,12 +100,21 @@ class Buffer:
             self.first += 1
         self.bell.ring()
 
-    def since(self, number: int) -> bytes:
-        """The messages from a number on, which have to be kept still."""
-        if self._joined[:2] != (number, self.end):
-            newest = [self.messages[n] for n in range(number - self.end, 0)]
-            self._joined = (number, self.end, b"".join(newest))
-        return self._joined[2]
+    def since(self, number: int) -> tuple[int, bytes]:
+        """The messages from a number on, as many as go out at a time, and the number of the one after them.
+
+        They have to be kept still.
+        """
+        if self._wanted != (number, self.end):
+            self._wanted, self._piece = (number, self.end), self._join(number)
+        return self._piece
+
+    def _join(self, number: int) -> tuple[int, bytes]:
+        piece = bytearray()
+        while number < self.end and len(piece) < PIECE:
+            piece += self.messages[number - self.end]  # from the end, where most watchers are
+            number += 1
+        return number, bytes(piece)
 
     def number_after(self, id: str | None) -> int | None:
         """The number of the message after the one with this id, or of the first; None if it cannot be had any more."""

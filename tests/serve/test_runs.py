@@ -14,8 +14,18 @@ from pocketflow.journal import Journal, pause
 
 pytest.importorskip("starlette", reason="pocketflow.serve needs starlette")
 from pocketflow.serve import Busy, Conflict, NotFound, Problem, Runs
+from pocketflow.serve.sse import Buffer, woken_by
 from tests.serve.flows import Ask, Count, Fail, Gate, Hold, Usage, Words, branches, chain, sync
 from tests.serve.watching import PATIENCE, messages, named, of_type, until, watched
+
+
+class Busily(AsyncNode):
+    """Says something every few milliseconds, until it is stopped."""
+
+    async def exec_async(self, prep_res):
+        while True:
+            await asyncio.sleep(0.005)
+            yield "word "
 
 
 async def stopped(runs: Runs, run_id: str) -> dict[str, Any]:
@@ -78,6 +88,18 @@ async def test_what_is_not_kept_any_more_is_told_as_a_gap():
         assert 1 < len(late) < 100
 
 
+async def test_what_is_kept_goes_out_in_pieces_as_who_comes_late_may_not_read_them():
+    buffer = Buffer(keep=2_000_000)
+    for _ in range(100):
+        buffer.add({"text": "." * 10_000})
+    number, pieces = 0, list[bytes]()
+    while number < buffer.end:
+        number, piece = buffer.since(number)
+        pieces.append(piece)
+    assert b"".join(pieces) == b"".join(buffer.messages)
+    assert max(map(len, pieces)) < 100_000
+
+
 async def test_events_of_another_life_are_a_gap():
     async with Runs(flows={"words": chain(Words())}) as runs:
         run_id = await runs.start("words", {})
@@ -108,6 +130,17 @@ async def test_a_silent_run_sends_heartbeats():
         run_id = await runs.start("words", {})
         async with asyncio.timeout(PATIENCE):
             async for message in runs.watch(run_id):
+                if message == b": \n\n":
+                    break
+        gate.open.set()
+
+
+async def test_a_silent_run_sends_heartbeats_beside_one_that_is_not():
+    gate = Gate()
+    async with Runs(flows={"words": chain(Words(gate=gate)), "busy": chain(Busily())}, heartbeat=0.05) as runs:
+        silent, _ = await runs.start("words", {}), await runs.start("busy", {})
+        async with asyncio.timeout(PATIENCE):
+            async for message in runs.watch(silent):
                 if message == b": \n\n":
                     break
         gate.open.set()
@@ -481,10 +514,11 @@ async def test_what_a_run_took_is_counted_over_its_stops():
 async def test_an_ended_run_is_forgotten_after_a_while_but_for_the_journal():
     async with Runs(flows={"words": chain(Words())}, linger=0.0) as runs:
         run_id = await runs.start("words", {})
+        live = runs.lives[run_id]
         await watched(runs.watch(run_id))
         async with asyncio.timeout(PATIENCE):
             while runs.lives:
-                await runs.bell.wait(PATIENCE)
+                await woken_by(live.buffer.bell)
         assert (await runs.get(run_id))["event"] is None
         assert (await runs.get(run_id))["status"] == "finished"
 
@@ -589,7 +623,7 @@ async def test_a_value_that_json_lacks_stands_as_its_repr():
             deep: list[Any] = []
             for _ in range(100_000):
                 deep = [deep]
-            await emit({"type": "deep", "value": deep})
+            await emit({"type": "deep", "value": deep, "set": {1}})
 
     async with Runs(flows={"odd": chain(Odd())}) as runs:
         seen = {event["type"]: event for event in await watched(runs.watch(await runs.start("odd", {})))}
