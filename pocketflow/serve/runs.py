@@ -284,7 +284,7 @@ class Runs:
                 live.work.cancel()
         if self.poller:
             self.poller.cancel()
-        if self.attending and not self.is_closed:  # who closes again has waited already
+        if self.attending:
             await asyncio.wait(self.attending, timeout=self.grace)
         self.is_closed = True
         self.pulse.wake()
@@ -390,13 +390,15 @@ class Runs:
             number, view = self.news.end, _View(self, run_id)
             runs = await self.list()
             yield sse({"runs": runs[:LISTED], "more": max(0, len(runs) - LISTED)}, "runs")
-            while not self.is_closed and number >= self.news.first:  # else it is too slow, and comes again
+            while number >= self.news.first:  # else it is too slow, and comes again
                 messages = await view.news()
                 if number < self.news.end:
                     number, news = self.news.since(number)
                     messages = news + messages
                 if messages:
                     yield messages
+                elif self.is_closed:
+                    return
                 elif not await self._is_news(self.news.bell, *view.bells):
                     yield HEARTBEAT
         finally:
