@@ -1,90 +1,86 @@
-// Small helpers for the document, and how the page says things. All text goes through textContent.
+// Helpers for the document, and how the page says things. Whatever comes from a run is set as text, never as markup.
 
 export const find = id => document.getElementById(id);
+const target = it => (typeof it === "string" ? find(it) : it);
 
-/** A new element: `element("p.soft.small", {title: "..."}, "text", child)`. */
+/** A new element: `element("p.soft", { title: "..." }, "text", child)`. */
 export function element(tag, properties = {}, ...children) {
   const [name, ...classes] = tag.split(".");
   const made = Object.assign(document.createElement(name), properties);
-  if (classes.length) made.className = classes.join(" ");
+  made.classList.add(...classes);
   made.append(...children);
   return made;
 }
 
-/** The same for a picture, where attributes are set. */
-export function drawing(tag, attributes = {}, text = "") {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.textContent = text;
-  return made;
+/** Set properties of an element, or of that with an id, but only those that differ: the others would cost a layout. */
+export function set(it, properties) {
+  it = target(it);
+  for (const [name, value] of Object.entries(properties)) if (it[name] !== value) it[name] = value;
 }
 
-/** Set properties that differ: writing what is there already would cost a layout, or move the cursor of a field. */
-export function set(target, properties) {
-  for (const [name, value] of Object.entries(properties)) if (target[name] !== value) target[name] = value;
+/** The same for an attribute; null removes it. */
+export function mark(it, name, value) {
+  it = target(it);
+  if (value === null) it.removeAttribute(name);
+  else if (it.getAttribute(name) !== String(value)) it.setAttribute(name, value);
 }
 
-/** Set an attribute that differs; null removes it. */
-export function mark(target, name, value) {
-  if (value === null) target.removeAttribute(name);
-  else if (target.getAttribute(name) !== String(value)) target.setAttribute(name, value);
-}
+/** Show a text, or hide its element where there is none. */
+export const say = (it, text) => set(it, { textContent: text, hidden: !text });
 
-/** Show a text, or hide the element where there is none. */
-export function say(target, text) {
-  set(target, { textContent: text, hidden: !text });
-}
-
-/** Make the children of `parent` those of `items`, in their order. What stays is kept: focus, scroll and all. */
-export function list(parent, items, keyOf, make, update) {
+/** Have a child for each item, in their order. Those that stay are kept, with focus, scroll and all. */
+export function list(parent, items, keyOf, make, update = () => {}) {
+  parent = target(parent);
   const before = parent.kept ?? new Map();
-  const kept = (parent.kept = new Map(items.map(item => [keyOf(item), item])));
-  for (const [key, child] of before) if (!kept.has(key)) child.remove();
+  const wanted = new Map(items.map(item => [keyOf(item), item]));
+  for (const [key, child] of before) if (!wanted.has(key)) child.remove();
+  parent.kept = new Map();
   let place = parent.firstElementChild;
-  for (const [key, item] of kept) {
+  for (const [key, item] of wanted) {
     const child = before.get(key) ?? make(item);
     if (child === place) place = place.nextElementSibling;
     else parent.insertBefore(child, place);
-    kept.set(key, child);
+    parent.kept.set(key, child);
     update(child, item);
   }
 }
 
-/** Run `write`, and stay at the end of what scrolls if it was there: who scrolled up reads on undisturbed. */
+/** Write into what scrolls, and stay at its end, unless the reader has scrolled up. */
 export function following(scroller, write) {
-  const wasAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 24;
+  const isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 24;
   write();
-  if (wasAtEnd) scroller.scrollTop = scroller.scrollHeight;
+  if (isAtEnd) scroller.scrollTop = scroller.scrollHeight;
 }
 
-// Words
+// Words and signs
 
 /** How a state looks without colour. */
 export const MARKS = {
   running: "●", done: "✓", finished: "✓", restored: "↺", waiting: "…", paused: "?", failed: "✕", stopped: "■",
   interrupted: "■",
-};
+}; // prettier-ignore
 
-/** The mark of a state, which stands beside its word. */
-export function sign(stateName) {
-  const made = element("i.sign", { textContent: MARKS[stateName] ?? "" });
-  made.dataset.state = stateName;
-  made.setAttribute("aria-hidden", "true");
+/** The sign of a state, to stand before a word. */
+export function sign() {
+  const made = element("i.sign");
+  made.ariaHidden = "true";
   return made;
 }
 
-const many = new Intl.NumberFormat("en");
-export const number = value => many.format(value);
-export const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
-export const retries = count => (count ? `${number(count)} ${count === 1 ? "retry" : "retries"}` : "");
+export function setSign(made, state) {
+  mark(made, "data-state", state);
+  set(made, { textContent: MARKS[state] ?? "", title: state });
+}
 
-/** Seconds, for people. */
+const grouped = new Intl.NumberFormat("en");
+export const plural = (count, one, more = `${one}s`) => `${grouped.format(count)} ${count === 1 ? one : more}`;
+export const joined = parts => parts.filter(Boolean).join(" · ");
+export const asText = value => (typeof value === "string" ? value : JSON.stringify(value, null, 1));
+export const clock = time => time.toTimeString().slice(0, 8);
+
 export function duration(seconds) {
   if (seconds < 1) return `${Math.round(Math.max(seconds, 0) * 1000)} ms`;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
-  const [minutes, hours] = [Math.floor(seconds / 60), Math.floor(seconds / 3600)];
-  return hours ? `${hours} h ${minutes % 60} min` : `${minutes} min ${Math.floor(seconds % 60)} s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
-
-/** JSON as text; a text as it is. */
-export const shown = value => (typeof value === "string" ? value : JSON.stringify(value, null, 1));

@@ -1,164 +1,143 @@
 // What a person fills in: the form for a new run, the answers to questions, and whether one is sure.
 
-import { element, find, list, say, set, shown } from "./dom.js";
+import { asText, element, find, list, mark, say, set } from "./dom.js";
 import { JsonError, parsed } from "./json.js";
 import { answer, remove, start } from "./server.js";
-import { flow, state } from "./state.js";
+import { state } from "./state.js";
 
 for (const dialog of document.querySelectorAll("dialog")) {
-  dialog.addEventListener("click", ({ target }) => (target === dialog || target.value === "cancel") && dialog.close());
+  dialog.addEventListener("click", ({ target }) => (target === dialog || target.value === "close") && dialog.close());
 }
 
 // A new run
 
 const form = find("new-run").querySelector("form");
-let fields = []; // of the flow at hand: {name, label, field, read}
+const STORE = { name: "store", type: "store", required: true, default: {} };
+let flow = null; // that is to run
+let fields = []; // its inputs, each with its field
 
 export function openForm() {
-  if (!flow() || flow().findings.length || document.querySelector("dialog[open]")) return;
-  const { name, slug, doc, inputs } = flow();
-  find("new-title").textContent = `New run of ${name}`;
-  say(find("new-doc"), doc);
-  fields = (inputs ?? [STORE]).map(input => fieldOf(input, recalled(slug)[input.name]));
-  find("fields").replaceChildren(...fields.map(field => field.label));
+  flow = state.flows?.get(state.flow);
+  if (!flow || flow.findings.length) return;
+  const before = recalled();
+  fields = (flow.inputs ?? [STORE]).map(input => ({ ...input, field: fieldOf(input, before[input.name]) }));
+  find("fields").replaceChildren(...fields.map(labelOf));
+  set("new-title", { textContent: `New run of ${flow.name}` });
+  say("new-doc", flow.doc);
+  say("new-error", "");
   find("run-name").value = "";
-  say(find("new-error"), "");
   find("new-run").showModal();
   (fields[0]?.field ?? find("run-name")).focus();
 }
 
-form.addEventListener("keydown", event => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) event.preventDefault(), form.requestSubmit();
-});
+form.onkeydown = event => event.key === "Enter" && (event.ctrlKey || event.metaKey) && form.requestSubmit();
 
-form.addEventListener("submit", async event => {
+form.onsubmit = async event => {
   event.preventDefault();
-  const { slug, inputs } = flow();
-  set(find("start-run"), { disabled: true });
+  set("start-run", { disabled: true });
   try {
     const values = Object.fromEntries(fields.map(valueOf).filter(([, value]) => value !== undefined));
-    remember(slug);
-    await start(slug, { shared: inputs ? values : values.store, run_id: find("run-name").value.trim() || null, tags: {} });
+    remember();
+    await start(flow.slug, { shared: flow.inputs ? values : values.store, run_id: find("run-name").value.trim() || null });
     find("new-run").close();
   } catch (error) {
-    say(find("new-error"), error.message);
+    say("new-error", error.message);
   } finally {
-    set(find("start-run"), { disabled: false });
+    set("start-run", { disabled: false });
   }
-});
+};
 
-/** What stands in a field. A mistake is marked there. */
-function valueOf({ name, field, read }) {
-  try {
-    field.removeAttribute("aria-invalid");
-    return [name, read()];
-  } catch (error) {
-    field.setAttribute("aria-invalid", "true");
-    field.focus();
-    if (error instanceof JsonError) field.setSelectionRange(error.at, error.at + 1);
-    throw new Error(fields.length > 1 ? `${name}: ${error.message}` : error.message);
-  }
+function fieldOf({ type, required, default: usual }, before) {
+  if (type === "bool") return element("input", { type: "checkbox", checked: before ?? usual === true });
+  const value = required && type !== "store" ? "" : type === "str" ? (usual ?? "") : JSON.stringify(usual, null, 1);
+  return element(type === "str" ? "textarea" : "textarea.code", { rows: 1, spellcheck: false, value: before ?? value });
 }
 
-// Fields
+function labelOf({ name, type, required, field }) {
+  const kind = { store: "a JSON object", json: "JSON", int: "a whole number", float: "a number" }[type];
+  const hint = [kind, !required && type !== "bool" && "optional"].filter(Boolean).join(", ");
+  return element(`label.${type}`, {}, name, " ", element("small", {}, hint && `(${hint})`), field);
+}
 
-const STORE = { name: "store", type: "store", required: true, default: {} };
-const HINTS = { store: "as JSON", json: "JSON", int: "a whole number", float: "a number" };
-
-/** A field for an input of a flow; `raw` is what stood in it before, if anything. */
-function fieldOf({ name, type, required, default: preset }, raw) {
-  const field = type === "bool" ? element("input", { type: "checkbox" }) : element("textarea", { rows: type === "store" ? 7 : 1, spellcheck: false });
-  if (type === "bool") field.checked = raw ?? preset === true;
-  else field.value = raw ?? (required && type !== "store" ? "" : type === "str" ? (preset ?? "") : JSON.stringify(preset ?? null, null, 1));
-  if (type !== "str") field.classList.add("code");
-  field.setAttribute("aria-describedby", "new-error");
-  const hint = [HINTS[type], required || type === "bool" ? "" : "optional"].filter(Boolean).join(", ");
-  const label = element(`label.${type}`, {}, name === "store" && type === "store" ? "Store" : name, " ", element("small", {}, hint && `(${hint})`), field);
-  return { name, label, field, read: () => READ[type](field, required, preset) };
+/** [name, value] of an input; undefined where it is left out. A mistake is marked in its field. */
+function valueOf({ name, type, required, default: usual, field }) {
+  mark(field, "aria-invalid", null);
+  try {
+    if (type === "bool") return [name, field.checked];
+    if (!field.value.trim() && !required && (type !== "str" || !usual)) return [name, undefined];
+    return [name, READ[type](field.value)];
+  } catch (error) {
+    mark(field, "aria-invalid", "true");
+    field.focus();
+    if (error instanceof JsonError) field.setSelectionRange(error.at, error.at + 1);
+    throw fields.length > 1 ? new Error(`${name}: ${error.message}`) : error;
+  }
 }
 
 const READ = {
-  bool: field => field.checked,
-  str(field, required, preset) {
-    if (required && !field.value) throw new Error("write a text");
-    return field.value || preset ? field.value : undefined;
-  },
-  int(field, required) {
-    const value = READ.json(field, required);
-    if (value !== undefined && value !== null && !Number.isInteger(value)) throw new Error(`write a whole number, not ${field.value}`);
-    return value;
-  },
-  float(field, required) {
-    const value = READ.json(field, required);
-    if (value !== undefined && value !== null && typeof value !== "number") throw new Error(`write a number, not ${field.value}`);
-    return value;
-  },
-  json(field, required) {
-    if (!field.value.trim() && !required) return undefined;
-    return parsed(field.value);
-  },
-  store(field) {
-    const value = parsed(field.value.trim() ? field.value : "{}");
-    if (value === null || typeof value !== "object" || Array.isArray(value)) throw new Error('Write an object, as in {"topic": "bees"}.');
-    return value;
-  },
+  str: text => text,
+  json: parsed,
+  int: text => expect(parsed(text), Number.isInteger, "Write a whole number."),
+  float: text => expect(parsed(text), Number.isFinite, "Write a number."),
+  store: text => expect(parsed(text.trim() || "{}"), isObject, 'Write an object, as in {"topic": "bees"}.'),
 };
 
-// What stood in the fields of a flow is there again the next time, as long as the tab is open and allows it
+const isObject = value => value !== null && typeof value === "object" && !Array.isArray(value);
 
-function recalled(slug) {
+function expect(value, is, advice) {
+  if (!is(value)) throw new Error(advice);
+  return value;
+}
+
+// What stood in the fields is there again the next time, as long as the browser's tab lives and the browser allows it
+
+const keyOf = () => `pocketflow ${flow.slug}`;
+
+function recalled() {
   try {
-    return JSON.parse(sessionStorage.getItem(`pocketflow ${slug}`)) ?? {};
+    return JSON.parse(sessionStorage.getItem(keyOf())) ?? {};
   } catch {
     return {};
   }
 }
 
-function remember(slug) {
-  const raw = Object.fromEntries(fields.map(({ name, field }) => [name, field.type === "checkbox" ? field.checked : field.value]));
+function remember() {
+  const raw = fields.map(({ name, type, field }) => [name, type === "bool" ? field.checked : field.value]);
   try {
-    sessionStorage.setItem(`pocketflow ${slug}`, JSON.stringify(raw));
+    sessionStorage.setItem(keyOf(), JSON.stringify(Object.fromEntries(raw)));
   } catch {
-    // a browser may forbid it
+    // then the next form begins anew
   }
 }
 
 // Questions
 
-/** A band for each question of the run; what is being written in one stays there. */
-export function drawQuestions(bands) {
-  const questions = state.run?.questions ?? [];
-  list(bands, questions, question => `${state.id} ${question.path}`, makeQuestion, band => {
-    for (const button of band.querySelectorAll("button")) set(button, { disabled: state.isBusy });
-  });
+/** A band for each question. What is half written in one stays there. */
+export function drawQuestions() {
+  list("questions", state.run?.questions ?? [], ({ path }) => `${state.id} ${path}`, makeQuestion);
+  for (const button of find("questions").querySelectorAll("button")) set(button, { disabled: state.isBusy });
 }
 
 function makeQuestion({ path, question, choices }) {
-  const words = element("p.question", { title: path }, shown(question));
-  const answers = choices ? choices.map(choice => choiceOf(path, choice)) : [freeAnswer(path, shown(question))];
-  return element("div.band.asks", {}, words, element("div.answers", {}, ...answers));
+  const words = element("b", { tabIndex: 0, title: path }, asText(question));
+  const answers = choices ? choices.map(choice => choiceOf(path, choice)) : [freeAnswer(path, asText(question))];
+  const band = element("div.band", {}, words, element("div.answers", {}, ...answers));
+  band.dataset.state = "waiting";
+  return band;
 }
 
-const choiceOf = (path, choice) => element("button", { textContent: shown(choice), onclick: () => answer(path, choice) });
+const choiceOf = (path, choice) => element("button.cut", { onclick: () => answer(path, choice) }, asText(choice));
 
 function freeAnswer(path, question) {
   const field = element("input", { placeholder: "Your answer", autocomplete: "off", ariaLabel: question });
-  const form = element("form", {}, field, element("button.main", {}, "Answer"));
-  form.onsubmit = event => (event.preventDefault(), answer(path, field.value));
-  return form;
+  const onsubmit = event => (event.preventDefault(), answer(path, field.value));
+  return element("form", { onsubmit }, field, element("button.main", {}, "Answer"));
 }
 
 // Whether one is sure
 
-let doomed = null; // the id of the run
-
 export function askToDelete(id) {
-  doomed = id;
-  find("sure-question").textContent = `Delete ${id}?`;
+  set("sure-title", { textContent: `Delete ${id}?` });
+  find("delete").onclick = () => remove(id);
   find("sure").showModal();
 }
-
-find("sure-yes").onclick = () => {
-  find("sure").close();
-  remove(doomed);
-};

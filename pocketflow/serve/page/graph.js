@@ -1,93 +1,89 @@
-// The picture of a flow, and on it how its nodes stand.
+// The picture of a flow, and on it how the nodes stand.
 
-import { MARKS, drawing, element, find, list, mark, plural, retries, set, sign } from "./dom.js";
+import { MARKS, element, find, joined, list, mark, plural, set, setSign, sign } from "./dom.js";
 import { changed, flow, nodesThen, row, state } from "./state.js";
 
-let drawn = null; // the text of the picture that stands there
-let boxes = new Map(); // graph id -> {group, title, mark, count, items}
+const SMALLEST = 0.72; // of its size; a picture with less room than that scrolls
+
+let shown = ""; // the text of the picture that stands there
+let boxes = new Map(); // graph id -> its group, name, title and badges
 
 export function drawGraph() {
-  const picture = flow()?.svg ?? "";
-  if (picture !== drawn) show(picture);
+  if (shown !== (flow()?.svg ?? "")) show(flow()?.svg ?? "");
   const nodes = nodesThen();
-  for (const [id, box] of boxes) drawNode(box, nodes.get(id), id);
-  drawLegend(nodes);
+  for (const [id, box] of boxes) drawNode(box, id, nodes.get(id));
+  const states = new Set([...boxes.keys()].map(id => nodes.get(id)?.state).filter(Boolean));
+  list("legend", [...states].sort(), it => it, () => element("li", {}, sign(), ""), drawKey);
+  set("legend", { hidden: !states.size });
+}
+
+function drawKey(item, state) {
+  setSign(item.firstChild, state);
+  set(item.lastChild, { data: state });
 }
 
 function show(picture) {
-  drawn = picture;
-  const svg = new DOMParser().parseFromString(picture, "image/svg+xml").documentElement;
-  const isPicture = svg.localName === "svg" && svg.classList.contains("pf-graph");
-  boxes = new Map(isPicture ? [...svg.querySelectorAll("[data-id]")].map(group => [group.dataset.id, boxOf(group)]) : []);
-  find("picture").replaceChildren(isPicture ? fitted(svg) : element("p.empty", {}, unknown()));
-}
-
-const unknown = () => (state.flows?.size ? "The graph of this run is not known here: serve its flow, too." : "");
-
-/** As large as the pane has room for, but never so small that nobody can read it: then it scrolls. */
-function fitted(svg) {
-  svg.setAttribute("role", "group");
-  svg.style.minWidth = `${0.62 * svg.getAttribute("width")}px`;
-  return svg;
+  shown = picture;
+  const svg = picture && new DOMParser().parseFromString(picture, "image/svg+xml").documentElement;
+  boxes = new Map(svg && [...svg.querySelectorAll("[data-id]")].map(group => [group.dataset.id, boxOf(group)]));
+  find("picture").replaceChildren(svg || element("p.empty", {}, state.run ? "The flow of this run is not served here." : ""));
+  if (!svg) return;
+  svg.setAttribute("role", "group"); // a picture would hide its nodes from screen readers
+  svg.style.minWidth = `${SMALLEST * svg.getAttribute("width")}px`;
 }
 
 function boxOf(group) {
-  const { x, y, width, height } = Object.fromEntries([...group.querySelector("rect").attributes].map(it => [it.name, +it.value]));
-  const box = { group, title: group.querySelector("title"), name: group.querySelector("title").textContent };
-  box.mark = badge(group, "mark", x + 3, y + 2, "middle");
-  box.count = badge(group, "count", x + width + 4, y + 1);
-  box.items = badge(group, "count items", x + width + 4, y + height);
-  for (const [name, value] of [["tabindex", 0], ["role", "button"]]) group.setAttribute(name, value);
-  group.addEventListener("click", () => choose(group.dataset.id));
-  group.addEventListener("keydown", event => {
-    if (event.key === "Enter" || event.key === " ") event.preventDefault(), choose(group.dataset.id);
-  });
-  return box;
+  const [x, y, width, height] = ["x", "y", "width", "height"].map(name => +group.querySelector("rect").getAttribute(name));
+  const title = group.querySelector("title");
+  mark(group, "tabindex", 0);
+  mark(group, "role", "button");
+  group.onclick = () => choose(group.dataset.id);
+  group.onkeydown = event => [" ", "Enter"].includes(event.key) && (event.preventDefault(), choose(group.dataset.id));
+  const badges = { mark: badge(x + 3, y + 3), visits: badge(x + width, y), items: badge(x + width, y + height) };
+  badges.mark.classList.add("mark");
+  group.append(...Object.values(badges));
+  return { group, title, name: title.textContent, ...badges };
 }
 
-/** A small sign whose text ends at x, or has its middle there. */
-function badge(group, name, x, y) {
-  const made = drawing("g", { class: name, transform: `translate(${x} ${y})` });
-  made.append(drawing(name === "mark" ? "circle" : "rect"), drawing("text"));
-  group.append(made);
+/** A small sign with its middle at a point. */
+function badge(x, y) {
+  const made = drawing("g", { class: "badge", transform: `translate(${x} ${y})` });
+  made.append(drawing("rect"), drawing("text"));
+  return made;
+}
+
+function drawing(tag, attributes = {}) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   return made;
 }
 
 function write(badge, text) {
-  const [shape, words] = badge.children;
+  const [around, words] = badge.children, width = 10 + 6 * text.length;
   mark(badge, "display", text ? null : "none");
-  if (words.textContent === text) return;
-  words.textContent = text;
-  const width = 9 + 6 * text.length; // of digits at 10 pixels
-  if (shape.localName === "rect") shape.setAttribute("width", width), badge.lastChild.setAttribute("x", -width / 2), shape.setAttribute("x", -width);
+  set(words, { textContent: text });
+  mark(around, "width", width);
+  mark(around, "x", -width / 2);
 }
 
-/** Choose a node, whose output is shown then; a second time gives all back. */
-function choose(id) {
-  const isMoot = state.run === null;
-  changed({ node: isMoot || state.node === id ? null : id, tab: isMoot ? state.tab : "output" });
-}
-
-function drawNode(box, node, id) {
+function drawNode(box, id, node) {
+  const words = box.name + (node ? `: ${spoken(node)}` : "");
   mark(box.group, "data-state", node?.state ?? null);
   mark(box.group, "data-now", row()?.id === id ? "" : null);
   mark(box.group, "aria-pressed", state.node === id);
-  mark(box.group, "aria-label", `${box.name}${spoken(node)}`);
-  set(box.title, { textContent: `${box.name}${spoken(node)}` });
-  write(box.mark, node ? MARKS[node.state] : "");
-  write(box.count, node?.visits > 1 ? `×${node.visits}` : "");
+  mark(box.group, "aria-label", words);
+  set(box.title, { textContent: words });
+  write(box.mark, MARKS[node?.state] ?? "");
+  write(box.visits, node?.visits > 1 ? `×${node.visits}` : "");
   write(box.items, node?.items ? `${node.items_done}/${node.items}` : "");
 }
 
-function spoken(node) {
-  if (!node) return "";
-  const items = node.items ? `${node.items_done} of ${plural(node.items, "item")} done` : "";
-  const visits = node.visits > 1 ? plural(node.visits, "visit") : "";
-  return `: ${[node.state, visits, items, retries(node.retries)].filter(Boolean).join(", ")}`;
-}
+const spoken = ({ state, visits, items, items_done, retries }) => joined([
+  state, visits > 1 && plural(visits, "visit"), items && `${items_done} of ${plural(items, "item")} done`,
+  retries && plural(retries, "retry", "retries"),
+]);
 
-function drawLegend(nodes) {
-  const states = [...new Set([...nodes.values()].map(node => node.state))].sort();
-  list(find("legend"), states, it => it, it => element("li", {}, sign(it), it), () => {});
-  set(find("legend"), { hidden: !states.length });
+/** Choose a node, so that what it said is shown alone; a second time, so that all is. */
+function choose(id) {
+  if (state.run) changed({ node: state.node === id ? null : id, tab: "output" });
 }

@@ -1,14 +1,14 @@
-// JSON that people write. What browsers say of a mistake differs and often names no place, so it is looked for here.
+// JSON that people write. Browsers seldom say where a mistake is, so it is looked for here.
 
 const SPACE = /[ \t\n\r]*/y;
 const TEXT = /"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*"/y;
-const SIMPLE = /(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\w.])/y;
+const WORD = /(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\w.])/y;
 
-/** A mistake, and where in the text it is. */
+/** A mistake; `at` is its index in the text. */
 export class JsonError extends Error {
-  constructor(what, text, at) {
+  constructor(advice, text, at) {
     const lines = text.slice(0, at).split("\n");
-    super(`Line ${lines.length}, column ${lines.at(-1).length + 1}: ${what}`);
+    super(`Line ${lines.length}, column ${lines.at(-1).length + 1}: ${advice}.`);
     this.at = at;
   }
 }
@@ -16,43 +16,41 @@ export class JsonError extends Error {
 /** The value of a JSON text. */
 export function parsed(text) {
   const end = valueEnd(text, 0);
-  if (end < text.length) throw new JsonError("the value has ended before this", text, end);
+  if (end < text.length) throw new JsonError("the value ends before this", text, end);
   return JSON.parse(text);
 }
 
-const skip = (pattern, text, at) => ((pattern.lastIndex = at), pattern.test(text) ? pattern.lastIndex : at);
-const spaceEnd = (text, at) => skip(SPACE, text, at);
+const after = (pattern, text, at) => ((pattern.lastIndex = at), pattern.test(text) ? pattern.lastIndex : at);
+const skipSpace = (text, at) => after(SPACE, text, at);
 
-/** Where the value that begins here ends, with the space around it. */
+/** Where a value ends, with the space before and after it. */
 function valueEnd(text, at) {
-  const start = spaceEnd(text, at);
-  if (text[start] === "{") return listEnd(text, start, "}", memberEnd);
-  if (text[start] === "[") return listEnd(text, start, "]", valueEnd);
-  const end = Math.max(skip(TEXT, text, start), skip(SIMPLE, text, start));
-  if (end === start) throw new JsonError(advice(text.slice(start)), text, start);
-  return spaceEnd(text, end);
+  const start = skipSpace(text, at);
+  if (text[start] === "{") return partsEnd(text, start, "}", memberEnd);
+  if (text[start] === "[") return partsEnd(text, start, "]", valueEnd);
+  const end = Math.max(after(TEXT, text, start), after(WORD, text, start));
+  if (end === start) throw new JsonError(adviceFor(text.slice(start)), text, start);
+  return skipSpace(text, end);
 }
 
-function listEnd(text, start, close, partEnd) {
-  let at = spaceEnd(text, start + 1);
-  if (text[at] === close) return spaceEnd(text, at + 1);
+function partsEnd(text, start, close, partEnd) {
+  let at = skipSpace(text, start + 1);
+  if (text[at] === close) return skipSpace(text, at + 1);
   at = partEnd(text, at);
   while (text[at] === ",") at = partEnd(text, at + 1);
   if (text[at] !== close) throw new JsonError(`write , or ${close} here`, text, at);
-  return spaceEnd(text, at + 1);
+  return skipSpace(text, at + 1);
 }
 
 function memberEnd(text, at) {
-  const start = spaceEnd(text, at), end = skip(TEXT, text, start);
+  const start = skipSpace(text, at), end = after(TEXT, text, start), colon = skipSpace(text, end);
   if (end === start) throw new JsonError('write a name in double quotes here, as in {"topic": "bees"}', text, start);
-  const colon = spaceEnd(text, end);
-  if (text[colon] !== ":") throw new JsonError("write : here, between a name and its value", text, colon);
+  if (text[colon] !== ":") throw new JsonError("write : here, between the name and its value", text, colon);
   return valueEnd(text, colon + 1);
 }
 
-function advice(rest) {
-  if (rest[0] === "'") return "write texts in double quotes";
-  if (/^(True|False|None)\b/.test(rest)) return "write true, false or null, in small letters";
-  if (rest[0] === '"') return "this text has no end, or holds a character that has to be escaped";
-  return rest ? "write a value here: a text in double quotes, a number, true, false, null, a list or an object" : "the text ends too early";
+function adviceFor(rest) {
+  if (rest[0] === '"') return "this text does not end, or has a line break or a backslash in it";
+  if (/^(True|False|None)\b/.test(rest)) return "write true, false or null";
+  return rest ? "write a number, true, false or null here, or a text in double quotes" : "something is missing here";
 }

@@ -1,133 +1,117 @@
-// What the nodes say: a card for each of them, and the events as they come.
+// What the nodes say: a card for each of them and for each item, and the events as they come.
 
-import { MARKS, element, find, following, list, mark, number, plural, say, set, sign } from "./dom.js";
-import { facts, what } from "./history.js";
+import { asText, clock, element, find, following, joined, list, mark, plural, say, set, setSign, sign } from "./dom.js";
+import { factsOf, titleOf } from "./history.js";
 import { changed, chosenNodes, flow, nameOf, outputsThen, state } from "./state.js";
 
-const CARDS = 48; // so many are drawn at once
+const CARDS = 48; // so many are drawn, and not more
 const STEPS = 100;
 const ACTIVE = new Set(["running", "waiting", "failed"]);
 
+find("show-all").onclick = () => changed({ node: null });
+
 export function drawOutput() {
   const ids = chosenNodes();
-  const outputs = outputsThen().filter(output => ids?.has(output.id) ?? true);
-  const cards = inOrder(foremost(outputs));
-  list(find("cards"), cards, output => output.slot, makeCard, drawCard);
-  const left = outputs.length - cards.length;
-  say(find("more-cards"), left ? `${plural(left, "more output")} not shown. Choose a node in the graph to see those of it.` : "");
-  drawChoice();
+  const outputs = outputsThen().filter(({ id }) => !ids || ids.has(id));
+  const cards = inOrder(foremost(outputs)), left = outputs.length - cards.length;
+  list("cards", cards, ({ slot }) => slot, makeCard, drawCard);
+  say("more-cards", left && `${plural(left, "more")} not shown. Choose a node in the graph to see its own.`);
+  say("no-output", cards.length || ids ? "" : empty());
   drawSteps(ids);
-  say(find("no-output"), cards.length || state.node ? "" : empty());
 }
 
 /** Of many outputs those that are being made or went wrong, then the latest. */
 function foremost(outputs) {
-  if (outputs.length <= CARDS) return outputs;
-  const active = outputs.filter(output => ACTIVE.has(output.state));
-  const others = outputs.filter(output => !ACTIVE.has(output.state));
+  const [active, others] = [true, false].map(is => outputs.filter(({ state }) => ACTIVE.has(state) === is));
   return [...others, ...active].slice(-CARDS);
 }
 
-/** By the order of the graph, then by the numbers of items. */
+/** By the order of the graph, then by number. */
 function inOrder(outputs) {
-  const places = new Map(flow()?.nodes.map((node, place) => [node.id, place]));
-  const place = output => places.get(output.id) ?? Infinity;
-  return outputs.toSorted((a, b) => place(a) - place(b) || byNumbers.compare(a.slot, b.slot));
+  const places = new Map(flow()?.nodes.map(({ id }, place) => [id, place]));
+  const place = ({ id }) => places.get(id) ?? places.size;
+  return outputs.sort((a, b) => place(a) - place(b) || byNumber.compare(a.slot, b.slot));
 }
 
-const byNumbers = new Intl.Collator("en", { numeric: true });
+const byNumber = new Intl.Collator("en", { numeric: true });
 
-function empty() {
-  if (!state.run) return "";
-  if (state.at !== null) return "Nothing had been recorded by then.";
-  return { waiting: "This run waits until another one ends.", running: "Nothing yet. What the nodes say shows here as it comes." }[state.run.status] ?? "This run has said nothing.";
-}
-
-// A card
+const empty = () =>
+  state.at !== null ? "Nothing had been recorded by then."
+  : state.run.status === "waiting" ? "This run begins when another one ends."
+  : state.run.status === "running" ? "Nothing yet. What the nodes say shows here as it comes."
+  : "Nothing was said. The store has what came of it.";
 
 function makeCard() {
   const card = element("article.card");
-  card.parts = { sign: sign("running"), label: element("b"), size: element("small"), cut: element("p.note"), body: element("pre") };
-  const { sign: state, label, size, cut, body } = card.parts;
-  body.tabIndex = 0;
-  card.append(element("header", {}, state, label, size), cut, body);
-  card.text = "";
-  return card;
+  const parts = { sign: sign(), label: element("b.cut"), size: element("small"), cut: element("p.note"), body: element("pre") };
+  parts.body.tabIndex = 0;
+  card.append(element("header", {}, parts.sign, parts.label, parts.size), parts.cut, parts.body);
+  return Object.assign(card, { parts, text: "" });
 }
 
-function drawCard(card, output) {
-  const { sign, label, size, cut, body } = card.parts;
-  mark(card, "data-state", output.state);
-  mark(card, "data-kind", output.kind);
-  mark(sign, "data-state", output.state);
-  set(sign, { textContent: MARKS[output.state] });
-  set(label, { textContent: output.label });
-  set(size, { textContent: `${output.state} · ${number(output.cut + output.text.length)} chars` });
-  say(cut, output.cut ? `${plural(output.cut, "character")} before this are left out.` : "");
-  if (card.text !== output.text) following(body, () => write(card, output.text));
+function drawCard(card, { label, state, text, cut }) {
+  const { parts } = card, isUsual = state === "running" || state === "done";
+  mark(card, "data-state", state);
+  setSign(parts.sign, state);
+  set(parts.label, { textContent: label, title: label });
+  set(parts.size, { textContent: joined([!isUsual && state, plural(cut + text.length, "char")]) });
+  say(parts.cut, cut && `${plural(cut, "character")} before this are left out.`);
+  if (card.text !== text) following(parts.body, () => write(card, text));
 }
 
-/** Add what is new, as long as the old stands before it: a long text is not laid out again for each word. */
+/** Add what is new to a text that goes on: to lay all of it out again for each word would be slow. */
 function write(card, text) {
   const { body } = card.parts;
-  if (text.startsWith(card.text) && body.firstChild) body.firstChild.appendData(text.slice(card.text.length));
+  if (body.firstChild && text.startsWith(card.text)) body.firstChild.appendData(text.slice(card.text.length));
   else body.textContent = text;
   card.text = text;
 }
 
-// A chosen node: its steps in the journal
-
-function drawChoice() {
-  const only = find("only");
-  set(only, { hidden: state.node === null });
-  if (state.node === null || only.dataset.id === state.node) return;
-  only.dataset.id = state.node;
-  const all = element("button.link", { textContent: "Show all", onclick: () => changed({ node: null }) });
-  only.replaceChildren("Only ", element("b", {}, nameOf(state.node)), ". ", all);
-}
+// The steps of the chosen node
 
 function drawSteps(ids) {
-  const steps = ids ? state.rows.map((row, at) => ({ ...row, at })).filter(row => ids.has(row.id)).slice(-STEPS) : [];
-  set(find("steps-title"), { hidden: !steps.length });
-  list(find("steps"), steps, step => step.n, makeStep, drawStep);
+  const steps = ids ? state.rows.map((row, at) => ({ ...row, at })).filter(({ id }) => ids.has(id)).slice(-STEPS) : [];
+  set("only", { hidden: !ids });
+  set("only-name", { textContent: nameOf(state.node) });
+  set("steps-title", { hidden: !steps.length });
+  list("steps", steps, ({ n }) => n, makeStep, (item, { at }) => mark(item, "aria-current", at === state.at ? "step" : null));
 }
 
 function makeStep(step) {
-  const { at, path, kind, result } = step;
-  const place = element("button.link", { textContent: at + 1, title: "Look at this moment", onclick: () => changed({ at }) });
-  return element("li", {}, place, element("b", { title: path }, what(step)), element("small", {}, facts(step)), element("pre", {}, kind === "exec" ? result ?? "" : ""));
+  const { at, path, kind, result } = step, title = "Look at this moment";
+  const place = element("button.link", { textContent: at + 1, title, onclick: () => changed({ at }) });
+  const facts = [element("b", { title: path }, titleOf(step)), element("small", {}, factsOf(step))];
+  return element("li", {}, place, ...facts, kind === "exec" ? element("pre", {}, result ?? "") : "");
 }
-
-const drawStep = (item, step) => mark(item, "aria-current", step.at === state.at ? "step" : null);
 
 // Events
 
-const SERVER_S = new Set(["type", "path", "node", "id", "nodes", "output", "append", "run", "number", "came", "item"]);
-let seen = ""; // the filter and the last event that stand there
+const KNOWN = new Set(["type", "path", "node", "id", "item", "nodes", "output", "append", "run", "number", "came"]);
+let drawn = ""; // which run, filter and last event stand there
+
+find("filter").oninput = ({ target }) => changed({ filter: target.value });
 
 export function drawEvents() {
-  const last = `${state.filter} ${state.id} ${state.events.at(-1)?.number}`;
-  if (last === seen) return;
-  seen = last;
-  const wanted = state.filter.toLowerCase();
-  const events = state.events.filter(event => spoken(event).toLowerCase().includes(wanted));
-  following(find("lines"), () => list(find("lines"), events, event => `${state.id} ${event.number}`, makeLine, () => {}));
-  say(find("event-count"), state.events.length ? `${number(events.length)} of the last ${number(state.events.length)}` : "");
-  say(find("no-events"), state.events.length ? "" : "Events show here as they happen. What was before this page was opened stands in the history below.");
+  const { events, filter, id } = state, wanted = filter.toLowerCase();
+  if (drawn === (drawn = `${id} ${filter} ${events.at(-1)?.number}`)) return;
+  const found = events.filter(event => spoken(event).includes(wanted));
+  following(find("lines"), () => list("lines", found, ({ number }) => `${id} ${number}`, makeLine));
+  say("event-count", events.length && `${found.length} of the last ${events.length}`);
+  say("no-events", events.length ? "" : "Events show here as they happen. What was before stands in the history below.");
 }
 
-/** All that a filter finds of an event. */
-const spoken = event => `${event.type} ${placeOf(event)} ${details(event)}`;
+const spoken = event => `${event.type} ${placeOf(event)} ${detailsOf(event)}`.toLowerCase();
+const placeOf = ({ path = "", item }) => (item === undefined ? path : `${path}[${item}]`);
 
-const placeOf = ({ path, item }) => `${path ?? ""}${item === undefined ? "" : `[${item}]`}`;
-
-function details(event) {
-  const own = Object.entries(event).filter(([name, value]) => !SERVER_S.has(name) && value !== null && value !== undefined);
-  const status = event.run?.status && event.type === "status" ? [["status", event.run.status]] : [];
-  return [...status, ...own].map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`).join(" · ");
+/** What a node itself has put into an event, or what the server says of the run. */
+function detailsOf(event) {
+  const own = Object.entries(event).filter(([name, value]) => !KNOWN.has(name) && value !== null);
+  const told = event.type === "status" ? event.run?.status : "";
+  return joined([told, ...own.map(([name, value]) => `${name} ${asText(value)}`)]);
 }
 
 function makeLine(event) {
-  const time = event.came.toTimeString().slice(0, 8);
-  return element("li", {}, element("time", {}, time), element("b", {}, event.type), element("span", {}, placeOf(event)), element("span.soft", {}, details(event)));
+  const { came, type } = event;
+  const [time, name] = [element("time.soft", {}, clock(came)), element("b", {}, type)];
+  return element("li", {}, time, name, element("span", {}, placeOf(event)), element("span.soft", {}, detailsOf(event)));
 }

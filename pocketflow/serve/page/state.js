@@ -1,18 +1,18 @@
-// The one state of the page. What the server tells and what a person does changes it and calls `changed()`; before
-// the next frame the page is drawn from it. Nothing here touches the document or the network.
+// The one state of the page. What the server tells and what a person does changes it and calls `changed`; before the
+// next frame the page is drawn from it. Nothing here touches the document or the network.
 
-const EVENTS = 500; // so many are kept to be read
+const EVENTS = 500; // so many are kept
 const LONGEST = 60_000; // characters of an output; of a longer one the end is kept
 
-const OF_A_RUN = () => ({
+const ofRun = () => ({
   run: null, // the summary of the chosen run; null until the server has told it
   isMissing: false, // whether the server has no such run
-  nodes: new Map(), // graph id -> how it stands
+  nodes: new Map(), // graph id -> how the node stands
   outputs: new Map(), // slot -> output
-  events: [], // the last of them, each with its number and the time when it came
+  events: [], // the last ones, each with its number and when it came
   rows: [], // the history as far as it was read
   at: null, // the index of the row that is looked at; null is now
-  store: null, // {key, values, changes, error}: the store at the moment that `key` names
+  store: null, // {key, values, changes, error}; `key` says of which moment
   node: null, // the id of the chosen node
 });
 
@@ -22,11 +22,11 @@ export const state = {
   runs: null, // summaries, newest first; null until the server has told them
   more: 0, // how many older runs there are
   id: null, // of the chosen run
-  ...OF_A_RUN(),
+  ...ofRun(),
   tab: "output",
   filter: "", // of the events
   connection: "opening", // then "open" or "lost"
-  isBusy: false, // while the server is asked to do something
+  isBusy: false, // while the server does what it was asked for
   isRailOpen: false, // on a small screen
   notice: "", // what went wrong
 };
@@ -34,7 +34,7 @@ export const state = {
 let draw = () => {};
 let isDue = false;
 
-/** Have `work` called before the next frame whenever something has changed. */
+/** Have `work` called before the next frame after a change. */
 export function onChange(work) {
   draw = work;
 }
@@ -49,13 +49,13 @@ export function changed(changes) {
   });
 }
 
-/** Choose a run by its id; null chooses none, and the flow stays. */
+/** Choose a run by its id; null chooses none. */
 export function chosen(id) {
   const run = state.runs?.find(run => run.run_id === id) ?? null;
-  changed({ ...OF_A_RUN(), id, run, flow: run?.flow ?? state.flow, isRailOpen: false, notice: "" });
+  changed({ ...ofRun(), id, run, flow: run?.flow ?? state.flow, isRailOpen: false, notice: "" });
 }
 
-// What the server tells
+// What the server tells, by the name of its message
 
 export function toldFlows({ flows }) {
   const known = new Map(flows.map(flow => [flow.slug, flow]));
@@ -64,23 +64,23 @@ export function toldFlows({ flows }) {
 
 export const TOLD = {
   runs: ({ runs, more }) => changed({ runs, more, connection: "open" }),
-  run: summary => toldRun(summary),
-  state: ({ nodes, outputs, ...run }) => {
-    const slots = new Map(outputs.map(output => [output.slot, output]));
-    changed({ run, flow: run.flow ?? state.flow, isMissing: false, nodes: new Map(Object.entries(nodes)), outputs: slots });
+  run: toldRun,
+  state({ nodes, outputs, ...run }) {
+    const bySlot = new Map(outputs.map(output => [output.slot, output]));
+    changed({ run, nodes: new Map(Object.entries(nodes)), outputs: bySlot, flow: run.flow ?? state.flow, isMissing: false });
   },
   missing: () => changed({ run: null, isMissing: true }),
-  deleted: ({ run_id }) => {
+  deleted({ run_id }) {
     changed({ runs: state.runs.filter(run => run.run_id !== run_id) });
-    if (run_id === state.id) changed({ run: null, isMissing: true });
+    if (run_id === state.id) TOLD.missing();
   },
-  message: event => toldEvent(event),
+  message: toldEvent,
 };
 
 function toldRun(summary) {
-  const index = state.runs.findIndex(run => run.run_id === summary.run_id);
-  if (index < 0) state.runs.unshift(summary);
-  else Object.assign(state.runs[index], summary);
+  const known = state.runs.find(run => run.run_id === summary.run_id);
+  if (known) Object.assign(known, summary);
+  else state.runs.unshift(summary);
   if (summary.run_id === state.id && state.run) Object.assign(state.run, summary);
   changed();
 }
@@ -107,71 +107,68 @@ function appended({ slot, text }) {
   output.text += text;
   if (output.text.length <= LONGEST) return;
   const cut = output.text.length - LONGEST / 2;
-  state.outputs.set(slot, { ...output, text: output.text.slice(cut), cut: output.cut + cut });
+  Object.assign(output, { text: output.text.slice(cut), cut: output.cut + cut });
 }
 
-// What follows from the state
+// What follows from it
 
 /** The flow that is shown: that of the chosen run, else the chosen one; null if it is not served here. */
 export const flow = () => state.flows?.get(state.run ? state.run.flow : state.flow) ?? null;
+export const nameOf = id => flow()?.nodes.find(node => node.id === id)?.name ?? id;
 export const row = () => (state.at === null ? null : state.rows[state.at]);
 export const isLive = run => run?.status === "running" || run?.status === "waiting";
-export const secondsOf = run => ((run.ended ? Date.parse(run.ended) : Date.now()) - Date.parse(run.started)) / 1000;
+export const secondsOf = run => (Date.parse(run.ended ?? new Date()) - Date.parse(run.started)) / 1000;
 
-/** The ids of the chosen node and of all that is inside of it; null where none is chosen. */
+/** The ids of the chosen node and of all inside of it; null if none is chosen. */
 export function chosenNodes() {
   if (state.node === null) return null;
   const ids = new Set([state.node]);
-  for (const node of flow()?.nodes ?? []) if (ids.has(node.parent)) ids.add(node.id); // what is around stands before
+  for (const { id, parent } of flow()?.nodes ?? []) if (ids.has(parent)) ids.add(id); // a flow stands before its nodes
   return ids;
 }
 
-/** The nodes at the moment that is looked at: graph id -> node. */
-export function nodesThen() {
-  return state.at === null ? state.nodes : replayed(state.rows.slice(0, state.at + 1));
-}
+/** How the nodes stand at the moment that is looked at, by id. */
+export const nodesThen = () => (state.at === null ? state.nodes : replayed(rowsThen()));
 
-/** The outputs at the moment that is looked at. */
-export function outputsThen() {
-  return state.at === null ? [...state.outputs.values()] : recorded(state.rows.slice(0, state.at + 1));
-}
+/** What had been said by then. */
+export const outputsThen = () => [...(state.at === null ? state.outputs : recorded(rowsThen())).values()];
 
-/** How the nodes stood after these rows: a visit with rows but without its end is running. */
+const rowsThen = () => state.rows.slice(0, state.at + 1).filter(row => row.id);
+
+/** A visit that has rows but no end is running, and so is what it is inside of. */
 function replayed(rows) {
   const parents = new Map(flow()?.nodes.map(node => [node.id, node.parent]));
-  const nodes = new Map(), paths = new Map();
-  const begun = id => ({ state: "running", visits: paths.get(id)?.size ?? 1, items: 0, items_done: 0, retries: 0 });
-  for (const { id, path, kind } of rows.filter(row => row.id)) {
-    const visits = paths.get(id) ?? paths.set(id, new Set()).get(id);
-    const isNew = visits.size !== visits.add(visitOf(path)).size;
-    if (isNew || !nodes.has(id)) nodes.set(id, begun(id));
-    const node = nodes.get(id);
+  const nodes = new Map();
+  const nodeOf = id => nodes.get(id) ?? nodes.set(id, { paths: new Set(), visits: 1, items_done: 0 }).get(id);
+  for (const { id, path, kind } of rows) {
+    const node = nodeOf(id), visit = visitOf(path);
+    if (!node.paths.has(visit)) node.items_done = 0;
+    node.visits = node.paths.add(visit).size;
     node.state = { node: "done", flow: "done", pause: "waiting" }[kind] ?? "running";
-    if (itemOf(path)) node.items = ++node.items_done;
-    for (let around = parents.get(id); around; around = parents.get(around)) nodes.set(around, begun(around));
+    node.items = itemOf(path) ? ++node.items_done : node.items_done;
+    for (let around = parents.get(id); around; around = parents.get(around)) nodeOf(around).state = "running";
   }
-  if (rows.at(-1)?.kind === "status") for (const node of nodes.values()) stop(node, rows.at(-1).status);
+  const { kind, status } = row();
+  if (kind === "status" && status !== "running") end(nodes, status === "finished" ? "done" : "stopped");
   return nodes;
 }
 
-function stop(node, status) {
-  if (node.state === "running") node.state = { finished: "done", running: "running" }[status] ?? "stopped";
+function end(nodes, how) {
+  for (const node of nodes.values()) if (node.state === "running") node.state = how;
 }
 
-/** What the last visits had given by the last of these rows; in full where it is the output that is there now. */
+/** The results of the last visits; in full where the page has the output of that very visit. */
 function recorded(rows) {
-  const now = new Map([...state.outputs.values()].map(output => [output.path, output]));
+  const full = new Map([...state.outputs.values()].map(output => [output.path, output]));
   const outputs = new Map();
-  for (const { id, path, kind, result } of rows) {
-    if (kind !== "exec" || !id) continue;
-    const slot = path.replace(/\/\d+:/g, "/");
+  for (const { id, path, result } of rows.filter(row => row.kind === "exec")) {
+    const slot = path.replace(/\/\d+:/g, "/"); // of all visits
     const label = [nameOf(id), ...(path.match(/\[\d+\]/g) ?? [])].join(" ");
-    const output = { slot, id, path, label, state: "done", text: result ?? "", cut: 0, kind: "result" };
-    outputs.set(slot, itemOf(path) ? output : { ...output, ...now.get(visitOf(path)), slot });
+    const output = { slot, id, label, state: "done", text: result ?? "", cut: 0 };
+    outputs.set(slot, itemOf(path) ? output : { ...output, ...full.get(visitOf(path)), slot });
   }
-  return [...outputs.values()];
+  return outputs;
 }
 
-export const nameOf = id => flow()?.nodes.find(node => node.id === id)?.name ?? id;
 const visitOf = path => path.replace(/\/(prep|exec)(\[\d+\])?$/, "");
-const itemOf = path => path.match(/\/exec(\[\d+\])$/)?.[1] ?? "";
+const itemOf = path => /\/exec\[\d+\]$/.test(path);
