@@ -1,4 +1,4 @@
-"""The command line: `python -m pocketflow run | draw | check | list | runs`; `--help` says it all."""
+"""The command line: `python -m pocketflow run | draw | check | list | runs | serve`; `--help` says it all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import argparse
 import asyncio
 import contextlib
 import io
+import ipaddress
 import json
 import logging
-import math
 import os
 import shlex
 import signal
+import socket
 import threading
 import traceback
 import warnings
@@ -26,19 +27,21 @@ from typing import Any, NoReturn
 
 from pocketflow import AsyncNode, FlowWarning
 from pocketflow.modules import NotFound, flow_of, flows_of, module_named, module_of, split
-from pocketflow.text import printable
+from pocketflow.text import plain, printable
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PROGRAM = "python -m pocketflow" if Path(sys.argv[0]).stem == "__main__" else "pocketflow"
 FAILED, UNUSABLE, PAUSED, INTERRUPTED, CLOSED, TERMINATED = 1, 2, 3, 130, 141, 143
 
 DESCRIPTION = f"""\
-Run, draw and check flows.
+Run, draw, check and serve flows.
 
   {PROGRAM} run hello.py:flow --set name=Ada     run a flow on a store
   {PROGRAM} draw hello.py:flow                   its graph, drawn in the terminal
   {PROGRAM} check hello.py:flow                  what would go wrong, without running it
   {PROGRAM} list hello.py                        the flows there
   {PROGRAM} runs runs.db                         the runs that a journal keeps
+  {PROGRAM} serve hello.py:flow                  run it from a browser, and see, answer and replay its runs
 
 Say `{PROGRAM} COMMAND --help` for what a command takes.
 """
@@ -64,6 +67,17 @@ given again, without --set and --shared:
 
   {PROGRAM} run report.py:flow --set topic=tea --journal runs.db --run-id tea-1
   {PROGRAM} run report.py:flow --journal runs.db --run-id tea-1 --answer yes
+"""
+SERVE = f"""\
+Serve flows over HTTP, with a page to start, see, answer and replay their runs.
+
+Only this machine can reach it, unless --host says otherwise, which needs a --token. Runs go on when
+the page is closed. They are kept in the journal, where those of `{PROGRAM} run` are seen as well;
+one that was stopped in any way, with the server too, can be resumed.
+
+  {PROGRAM} serve hello.py:flow --journal runs.db
+  {PROGRAM} serve article=article.py:flow hello.py --journal postgresql://flows@db/flows
+  {PROGRAM} serve hello.py:flow --host 0.0.0.0 --token "$TOKEN"
 """
 EXITS = f"""\
 exit status:
@@ -203,6 +217,55 @@ def _list_history(journal: Any, args: argparse.Namespace) -> None:
     for row in journal.history(args.run_id):
         action = "" if row["action"] is None else f" -> {row['action']}"
         _write(args, printable(f"{row['n']:4} {row['kind']:6} {row['path']}{action}".rstrip()))
+
+
+def _serve(args: argparse.Namespace) -> None:
+    if args.token is None and not _is_loopback(args.host):
+        raise _End(UNUSABLE, f"--host {args.host} lets others in: add --token, which they have to bring")
+    try:
+        from pocketflow.serve import app
+        from pocketflow.serve.server import serve
+    except ImportError as error:
+        raise _End(UNUSABLE, str(error)) from error
+    flows = dict(_load_named(target) for target in args.target)
+    with _journal(args) as journal, _listening(args) as listener:
+        hosts = None if args.token else [*LOOPBACK, args.host]
+        studio = app(flows, journal, token=args.token, hosts=hosts, limit=args.limit, waiting=args.waiting)
+        host, port = listener.getsockname()[:2]
+        url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+        def stuck(run_ids: Sequence[str]) -> int:
+            _tell(*(f"{run_id}: a step did not stop in time; resume the run later" for run_id in run_ids))
+            return TERMINATED
+
+        try:
+            serve(studio, listener, started=lambda: _write(args, f"serving {', '.join(flows)} on {url}"), stuck=stuck)
+        except KeyboardInterrupt as error:
+            raise _End(INTERRUPTED, "stopped") from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _load_named(target: str) -> tuple[str, Any]:
+    """A flow and its name, of [NAME=]TARGET."""
+    name, equals, named = target.partition("=")
+    if not equals:
+        named, (source, attribute) = target, split(target)
+        name = Path(source).stem + (f":{attribute}" if attribute and attribute != "flow" else "")
+    return name, _load(argparse.Namespace(target=[named], with_=[], final_vars=[], reload=False))
+
+
+def _listening(args: argparse.Namespace) -> socket.socket:
+    family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
+    try:
+        return socket.create_server((args.host, args.port), family=family)
+    except (OSError, OverflowError) as error:
+        raise _End(UNUSABLE, f"{args.host}:{args.port}: {error}; choose another --port") from error
 
 
 # What a run is made of
@@ -494,21 +557,10 @@ def _json(args: argparse.Namespace, value: Any, indent: int | None = None) -> st
     """A value as JSON, which no terminal takes for a command; what JSON does not know as its repr."""
     is_unicode = (args.stdout.encoding or "").lower().startswith("utf")
     try:
-        text = json.dumps(_plain(value), indent=indent, ensure_ascii=not is_unicode)
+        text = json.dumps(plain(value), indent=indent, ensure_ascii=not is_unicode)
     except RecursionError as error:
         raise _End(FAILED, "the result is nested too deeply to be printed") from error
     return "\n".join(map(_escaped, text.split("\n")))
-
-
-def _plain(value: Any, around: tuple[int, ...] = ()) -> Any:
-    if id(value) in around:
-        return "..."
-    if isinstance(value, dict):
-        return {str(key): _plain(inner, (*around, id(value))) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner, (*around, id(value))) for inner in value]
-    is_json = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-    return value if is_json else repr(value)
 
 
 def _escaped(line: str) -> str:
@@ -561,6 +613,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_target(_add(commands, "check", _check, "list what would go wrong in a flow, without running it"))
     listing = _add(commands, "list", _list, "list the flows of a file or module, each as a TARGET")
     listing.add_argument("source", metavar="FILE_OR_MODULE", help="file.py or package.module")
+    _add_serve(_add(commands, "serve", _serve, "serve flows over HTTP, with a page to run and see them", SERVE))
     runs = _add(commands, "runs", _runs, "list the runs of a journal, or what one run has done")
     runs.add_argument("journal", metavar="WHERE", help="the file, or postgresql://..., that --journal names")
     runs.add_argument("run_id", metavar="RUN_ID", nargs="?", help="list what this run has committed, in its order")
@@ -621,6 +674,29 @@ def _add_journal(parser: Any) -> None:
     group.add_argument("--at", metavar="PATH", help="which question is answered, where several wait")
     group.add_argument("--takeover", action="store_true", help="take the run from another process that has it")
     group.add_argument("--allow-changes", action="store_true", help="go on though the graph is another one now")
+
+
+def _add_serve(parser: Any) -> None:
+    where = "keep the runs in this file, made if need be, or in postgresql://...; default: only while it serves"
+    parser.add_argument("target", metavar="[NAME=]TARGET", nargs="+", help=TARGET)
+    parser.add_argument("--journal", metavar="WHERE", help=where)
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="the port; 0 for any that is free (%(default)s)")
+    parser.add_argument("--token", help="what programs send as Authorization: Bearer TOKEN, and the page asks for")
+    parser.add_argument("--limit", type=_positive, default=8, help="how many runs run at once (%(default)s)")
+    parser.add_argument("--waiting", type=_count, default=32, help="how many more may wait (%(default)s)")
+
+
+def _positive(text: str) -> int:
+    if not _count(text):
+        raise argparse.ArgumentTypeError("0: at least one has to run")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: write a whole number")
+    return int(text)
 
 
 if __name__ == "__main__":

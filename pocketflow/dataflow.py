@@ -37,7 +37,6 @@ import copy
 import functools
 import graphlib
 import inspect
-import math
 import time
 import types
 import uuid
@@ -51,6 +50,7 @@ from pocketflow import AsyncFlow, AsyncNode, BaseNode, Flow, name_of, watcher
 from pocketflow.executors import ExecutorBatchNode, ExecutorNode, MakesExecutor, Pool
 from pocketflow.hooks import ended
 from pocketflow.modules import closest, functions_of, module_named, read_again
+from pocketflow.text import plain
 
 __all__ = ["Dataflow", "MissingInput", "Result", "Task", "task"]
 
@@ -397,28 +397,9 @@ class Result(Mapping[str, Any]):
             name: {"error": repr(error), "notes": list(getattr(error, "__notes__", []))}
             for name, error in self.errors.items()
         }
-        values = {name: None if name in self._failed else _plain(value) for name, value in self._values.items()}
-        plain = ("done", "skipped", "duration", "durations", "run_id", "resource_access")
-        return {"values": values, "errors": errors, **{name: _plain(getattr(self, name)) for name in plain}}
-
-
-def _plain(value: Any, around: tuple[int, ...] = ()) -> Any:
-    """A value as JSON takes it, whatever it is."""
-    if id(value) in around:
-        return "..."
-    if isinstance(value, dict):
-        return {str(key): _plain(inner, (*around, id(value))) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner, (*around, id(value))) for inner in value]
-    is_plain = value is None or type(value) in (str, int, bool) or (type(value) is float and math.isfinite(value))
-    return value if is_plain else _repr(value)
-
-
-def _repr(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception as error:  # whatever a user's __repr__ raises
-        return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+        values = {name: None if name in self._failed else plain(value) for name, value in self._values.items()}
+        told = ("done", "skipped", "duration", "durations", "run_id", "resource_access")
+        return {"values": values, "errors": errors, **{name: plain(getattr(self, name)) for name in told}}
 
 
 class Dataflow(AsyncFlow):

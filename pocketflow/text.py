@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from reprlib import Repr
 from typing import Any
 
-__all__ = ["duration", "number_of", "printable", "short"]
+__all__ = ["duration", "number_of", "plain", "printable", "short"]
 
 _repr = Repr()
 _repr.maxother = _repr.maxstring = 1000
@@ -31,6 +32,25 @@ def short(value: Any, longest: int = 120) -> str:
     """A text as it is, and the repr of all else; printable, and cut to `longest` characters."""
     text = value if type(value) is str else _repr.repr(value)
     return printable(text if len(text) <= longest else f"{text[: longest - 3]}...")
+
+
+def plain(value: Any, around: tuple[int, ...] = ()) -> Any:
+    """A value as JSON takes it: keys as text, "..." for what is inside of itself, and the repr of what JSON lacks."""
+    if id(value) in around:
+        return "..."
+    if isinstance(value, dict):
+        return {str(key): plain(inner, (*around, id(value))) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner, (*around, id(value))) for inner in value]
+    is_json = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_json else _safe_repr(value)
+
+
+def _safe_repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception as error:  # whatever a user's __repr__ raises
+        return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
 
 
 def printable(text: str) -> str:

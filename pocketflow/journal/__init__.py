@@ -71,14 +71,16 @@ from pocketflow.graph import Graph, check
 from pocketflow.hooks import emit
 from pocketflow.journal.deltas import Codec, Tracker, to_json
 from pocketflow.journal.recorder import Past, Recorder, recording, state_after
-from pocketflow.journal.records import JournalError, Record, RunBusy, Store, without_void
+from pocketflow.journal.records import JournalError, Record, RunBusy, RunExists, Store, without_void
 from pocketflow.journal.sqlite import SqliteStore
 from pocketflow.journal.writer import Owner, Writer, iso
 from pocketflow.stream import stream
 
-__all__ = ["Journal", "JournalError", "Paused", "RunBusy", "pause"]
+__all__ = ["Journal", "JournalError", "Paused", "RunBusy", "RunExists", "pause"]
 
-JournalError.__module__ = RunBusy.__module__ = __name__  # as users import them, so that printed errors say it
+JournalError.__module__ = RunBusy.__module__ = RunExists.__module__ = (
+    __name__  # as users import them, so that printed errors say it
+)
 
 
 class Paused(BaseException):
@@ -274,8 +276,22 @@ class Journal:
 
         self.writer.do(work)
 
-    def runs(self, status: str | None = None, tags: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    def create(self, flow: Any, shared: dict[str, Any], *, run_id: str, tags: dict[str, Any] | None = None) -> None:
+        """Record a run that begins later: `run`, with the same `shared` or an empty one, begins it.
+
+        Until then it is "interrupted". So what waits for its turn outlives the process.
+
+        Raises: `RunExists`; `JournalError` for what a run of this flow could not begin with.
+        """
+        run = _Run(self, flow, shared, run_id, tags, False, False, is_async=False)
+        self.writer.do(run.create)
+
+    def runs(
+        self, status: str | None = None, tags: dict[str, Any] | None = None, *, run_id: str | None = None
+    ) -> list[dict[str, Any]]:
         """The runs in the order of their beginnings, as dicts; those with this status and all of these tags.
+
+        run_id: of this run alone; the list is empty if there is none.
 
         run_id, tags; status: "running", "interrupted" (stopped by Ctrl-C or a cancellation, or its
         process died), "finished", "failed" or "paused".
@@ -287,7 +303,7 @@ class Journal:
 
         def work() -> list[dict[str, Any]]:
             runs: dict[str, list[Record]] = {}
-            for record in self.store.overview():
+            for record in self.store.overview(run_id):
                 runs.setdefault(record.run_id, []).append(record)
             return [self._described(records) for records in runs.values()]
 
@@ -331,16 +347,17 @@ class Journal:
 
         A question that was asked later is asked again.
         """
-        records = without_void(_until(self._records(run_id), after, run_id))
+        whole = self._records(run_id)
+        past = Past(whole, self.codec)
+        records = without_void(_until(whole, after, run_id))
 
         def work() -> str:
             fork = next(name for number in count(1) if not self.store.records(name := f"{run_id}-fork{number}"))
             owner = Owner(self.writer, fork, self.clock)
             copies = [it._replace(run_id=fork, token=owner.token) for it in records if it.kind != "status"]
-            past = Past(records, self.codec)
             status = {
-                "status": "finished" if past.end else "interrupted", "graph": past.graph, "tags": past.tags,
-                "fork_of": {"run_id": run_id, "n": records[-1].n},
+                "status": "finished" if any(it.is_end for it in records) else "interrupted",
+                "graph": past.graph, "tags": past.tags, "fork_of": {"run_id": run_id, "n": records[-1].n},
             }  # fmt: skip
             self.store.add_run([*copies, owner.record("status", value=to_json(status))])
             return fork
@@ -468,7 +485,7 @@ class _Run:
         return self.journal.codec.load(self.past.end.value)
 
     def recorder(self) -> Recorder:
-        if self.past.steps:  # else it is as it began, and the caller's own objects stay
+        if self.past.steps or not self._kept():  # else it is as it began, and the caller's own objects stay
             self._fill()
         journal = self.journal
         self.hook = Recorder(
@@ -501,19 +518,33 @@ class _Run:
         recording.set(self.outer)
         self.release()
 
+    def create(self) -> None:
+        """The first records of a run that nobody runs yet."""
+        self._check()
+        if self.owner.store.records(self.owner.run_id):
+            raise RunExists(f"there is a run {self.owner.run_id!r} already: choose another run_id")
+        self.owner.store.add_run(self._first("interrupted"))
+
     def _begin(self) -> None:
         """Where no loop is held up: check the flow, read what there is of the run, and become its owner."""
-        if self.journal.strict and (found := check(self.flow)):
-            raise JournalError(f"{found[0]}; mend the flow, or open the journal with strict=False")
-        self.graph = _shape(self.flow)
+        self._check()
         records = self.owner.store.records(self.owner.run_id)
         if records:
             self._resume(Past(records, self.journal.codec))
             return
-        first = [self.owner.record("begin", changes=self._first_changes()), self._running(self.tags)]
+        first = self._first("running")
         self.owner.take(None, self.takeover)
         self.owner.store.add_run(first)
         self.past = Past(first, self.journal.codec)
+
+    def _check(self) -> None:
+        if self.journal.strict and (found := check(self.flow)):
+            raise JournalError(f"{found[0]}; mend the flow, or open the journal with strict=False")
+        self.graph = _shape(self.flow)
+
+    def _first(self, status: str) -> list[Record]:
+        changes = to_json(Tracker(self.journal.codec, {}).compare(self._kept()).changes)
+        return [self.owner.record("begin", changes=changes), self._status(status, self.tags)]
 
     def _resume(self, past: Past) -> None:
         run_id = self.owner.run_id
@@ -522,20 +553,17 @@ class _Run:
             _check_shape(run_id, past.graph, self.graph)
         if not past.end:
             self.owner.take(past.last, self.takeover)
-            self.owner.store.append(self._running({**past.tags, **self.tags}), past.last.token)
+            self.owner.store.append(self._status("running", {**past.tags, **self.tags}), past.last.token)
         if past.steps or past.end or not self._kept():
             _ = past.state  # made here, where it holds up nothing
         self.past = past
 
-    def _running(self, tags: dict[str, Any]) -> Record:
-        value = {"status": "running", "graph": self.graph, "tags": tags}
+    def _status(self, status: str, tags: dict[str, Any]) -> Record:
+        value = {"status": status, "graph": self.graph, "tags": tags}
         return self.owner.record("status", value=self.journal.codec.dump(value, "tags"))
 
     def _kept(self) -> dict[str, Any]:
         return {key: value for key, value in self.shared.items() if key not in self.journal.exclude}
-
-    def _first_changes(self) -> str:
-        return to_json(Tracker(self.journal.codec, {}).compare(self._kept()).changes)
 
     def _check_shared(self, past: Past) -> None:
         """Take the store that the run began with, or as the run left it; an empty one asks for whatever is recorded."""

@@ -23,6 +23,10 @@ class RunBusy(JournalError):
     """The run has another owner: one that is alive, or one that has taken it over."""
 
 
+class RunExists(JournalError):
+    """There is a run with this id already."""
+
+
 class Conflict(Exception):
     """Another process has written a record of the same place first: the transaction has to be done again."""
 
@@ -113,10 +117,12 @@ class Store:
             raise self.damaged(f"records of {run_id!r} are missing")
         return rows
 
-    def overview(self) -> list[Record]:
-        """Of all runs what says how they are: not their stores and results, which may be large."""
-        ends = "kind IN ('node', 'flow') AND path NOT LIKE ?"
-        return self._select(f"WHERE kind IN ('status', 'pause', 'answer') OR ({ends}) ORDER BY id", "%/%")
+    def overview(self, run_id: str | None = None) -> list[Record]:
+        """Of all runs, or of one, what says how they are: not their stores and results, which may be large."""
+        told = "(kind IN ('status', 'pause', 'answer') OR (kind IN ('node', 'flow') AND path NOT LIKE ?))"
+        if run_id is None:
+            return self._select(f"WHERE {told} ORDER BY id", "%/%")
+        return self._select(f"WHERE run_id = ? AND {told} ORDER BY n", run_id, "%/%")
 
     def add_run(self, records: Sequence[Record]) -> None:
         for n, record in enumerate(records):

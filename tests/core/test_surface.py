@@ -34,9 +34,9 @@ STANDS_ON = {  # beside the core and the hooks, on which all may stand
     "progress": {"text"},
     "otel": set(),
     "trace": {"graph", "text"},
-    "dataflow": {"executors", "modules"},
+    "dataflow": {"executors", "modules", "text"},
     "journal": {"stream", "graph"},
-    "serve": {"stream", "journal", "trace", "graph", "modules"},
+    "serve": {"stream", "journal", "trace", "graph", "modules", "text"},
     "__main__": None,  # on all
 }
 EXTRAS = {

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 import pocketflow as pf
-from pocketflow.journal import Journal, JournalError, RunBusy
+from pocketflow.journal import Journal, JournalError, RunBusy, RunExists
 from tests.journal.kit import Approve, Crash, PopFlow, Say, chain, paused, run, steps
 
 
@@ -140,6 +140,55 @@ def test_a_fork_says_where_it_comes_from(journal: Journal):
     [_, found] = journal.runs()
     assert (found["run_id"], found["fork_of"], found["status"]) == (fork, {"run_id": "run", "n": 3}, "interrupted")
     assert found["tags"] == {"user": "ada"}
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_fork_of_the_beginning_has_the_store_that_the_run_began_with(journal: Journal, after: int):
+    run(journal, pf.Flow(Say([], "a")), {"x": 1})
+    shared: dict[str, Any] = {}
+    run(journal, pf.Flow(Say([], "b")), shared, journal.fork("run", after=after))
+    assert shared == {"x": 1, "said": ["b"]}
+
+
+def test_a_run_can_be_created_before_it_begins(journal: Journal):
+    said: list[str] = []
+    flow = pf.Flow(Say(said, "a"))
+    journal.create(flow, {"x": 1}, run_id="run", tags={"user": "ada"})
+    [found] = journal.runs(run_id="run")
+    assert (found["status"], found["tags"], said) == ("interrupted", {"user": "ada"}, [])
+    assert journal.load("run") == {"x": 1}
+    shared: dict[str, Any] = {}
+    run(journal, flow, shared)
+    assert shared == {"x": 1, "said": ["a"]}
+
+
+def test_an_id_is_given_to_one_run_alone(journal: Journal):
+    flow = pf.Flow(Say([], "a"))
+    run(journal, flow, {})
+    with pytest.raises(RunExists, match="there is a run 'run' already: choose another run_id"):
+        journal.create(flow, {}, run_id="run")
+
+
+class Decide(pf.Node):
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Literal["left", "right"]:
+        return "left"
+
+
+def test_what_could_not_be_run_is_not_created(journal: Journal):
+    decide = Decide()
+    decide.next(pf.Node(), "left")
+    with pytest.raises(JournalError, match="for which there is no edge"):
+        journal.create(pf.Flow(decide), {}, run_id="run")
+    with pytest.raises(JournalError, match="object"):
+        journal.create(pf.Flow(Say([], "a")), {"x": object()}, run_id="run")
+    assert journal.runs() == []
+
+
+def test_one_run_can_be_asked_for(journal: Journal):
+    run(journal, pf.Flow(Say([], "a")), {}, "one")
+    run(journal, pf.Flow(Say([], "a")), {}, "two")
+    assert [it["run_id"] for it in journal.runs(run_id="two")] == ["two"]
+    assert journal.runs(run_id="three") == []
 
 
 def test_a_deleted_run_is_gone_and_its_id_is_free(journal: Journal):

@@ -1,0 +1,284 @@
+"""The HTTP interface of runs: JSON, Server-Sent Events, and the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, NoReturn
+
+try:
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.middleware import Middleware
+    from starlette.requests import Request
+    from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+    from starlette.routing import Route
+    from starlette.types import Receive, Scope, Send
+except ImportError as error:
+    raise ImportError("pocketflow.serve needs Starlette: pip install starlette uvicorn") from error
+
+from pocketflow.journal import Journal
+from pocketflow.serve.guard import Guard
+from pocketflow.serve.runs import LISTED, Busy, Problem, Runs
+from pocketflow.serve.state import Json
+
+LONGEST = 1_000_000  # bytes of a body, unless said otherwise
+TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+SANDBOX = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+)
+
+
+def app(
+    flows: Mapping[str, Any],
+    journal: Journal | str | Path | None = None,
+    *,
+    token: str | None = None,
+    hosts: Iterable[str] | None = None,
+    longest: int = LONGEST,
+    **options: Any,
+) -> Starlette:
+    """The application, to be served, or mounted into another one.
+
+    token: what every request has to bring. None means that nobody is asked: the hosts protect it then.
+    hosts: the names under which it may be called; None means those of the loopback, or any with a token.
+    longest: bytes of a body.
+    flows, journal, options: of `Runs`, which is `app.state.runs`. Its runs are stopped when the application
+        ends: where it is mounted, the outer one has to pass its lifespan on (`studio.router.lifespan_context`).
+    """
+    runs = Runs(journal, flows, **options)
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        async with runs:
+            yield
+
+    api = _Api(runs, longest)
+    application = Starlette(
+        routes=[*api.routes(), *_page()],
+        middleware=[Middleware(Guard, token=token, hosts=hosts)],
+        exception_handlers={Problem: _problem, HTTPException: _http, Exception: _failure},
+        lifespan=lifespan,
+    )
+    application.state.runs = runs
+    return application
+
+
+class _Api:
+    """One method for each request; a body is a JSON object, and so is each answer."""
+
+    def __init__(self, runs: Runs, longest: int) -> None:
+        self.runs, self.longest = runs, longest
+        self.flows = [served.described() for served in runs.flows.values()]
+
+    def routes(self) -> list[Route]:
+        """Those of a run end with its id, or with what is asked of it: an id may hold slashes."""
+        run = "/api/runs/{run_id:path}"
+        return [
+            Route("/api/flows", self.list_flows),
+            Route("/api/flows/{slug}/runs", self.start, methods=["POST"]),
+            Route("/api/flows/{slug}/stream", self.start_and_watch, methods=["POST"]),
+            Route("/api/events", self.watch_all),
+            Route("/api/runs", self.list_runs),
+            Route(f"{run}/events", self.watch),
+            Route(f"{run}/history", self.history),
+            Route(f"{run}/store", self.store),
+            Route(f"{run}/trace", self.trace),
+            Route(f"{run}/answer", self.answer, methods=["POST"]),
+            Route(f"{run}/resume", self.resume, methods=["POST"]),
+            Route(f"{run}/stop", self.stop, methods=["POST"]),
+            Route(f"{run}/fork", self.fork, methods=["POST"]),
+            Route(run, self.get),
+            Route(run, self.stop_or_delete, methods=["DELETE"]),
+        ]
+
+    async def list_flows(self, request: Request) -> Response:
+        return JSONResponse({"flows": self.flows})
+
+    async def start(self, request: Request) -> Response:
+        return JSONResponse({"run_id": await self._start(request)}, 201)
+
+    async def start_and_watch(self, request: Request) -> Response:
+        """Who leaves before the end stops the run."""
+        run_id = await self._start(request)
+
+        async def events() -> AsyncGenerator[bytes, None]:
+            try:
+                async with aclosing(self.runs.watch(run_id)) as messages:
+                    async for message in messages:
+                        yield message
+            finally:
+                if self.runs.is_active(run_id):
+                    await self.runs.cancel(run_id)
+
+        return _Events(events(), headers={"X-Run-Id": run_id})
+
+    async def _start(self, request: Request) -> str:
+        body = await self._body(request, shared=dict, run_id=str | None, tags=dict | None)
+        return await self.runs.start(request.path_params["slug"], body["shared"] or {}, body["run_id"], body["tags"])
+
+    async def list_runs(self, request: Request) -> Response:
+        limit = _number(request, "limit", LISTED)
+        runs = await self.runs.list()
+        return JSONResponse({"runs": runs[:limit], "more": max(0, len(runs) - limit)})
+
+    async def get(self, request: Request) -> Response:
+        return JSONResponse(await self.runs.get(_run_id(request)))
+
+    async def watch(self, request: Request) -> Response:
+        run_id = _run_id(request)
+        await self.runs.summary(run_id)  # so that an unknown one is told before a stream begins
+        return _Events(self.runs.watch(run_id, request.headers.get("last-event-id")))
+
+    async def watch_all(self, request: Request) -> Response:
+        return _Events(self.runs.watch_all(request.query_params.get("run")))
+
+    async def history(self, request: Request) -> Response:
+        after = _number(request, "after", -1)
+        return JSONResponse({"rows": (await self.runs.history(_run_id(request)))[after + 1 :]})
+
+    async def store(self, request: Request) -> Response:
+        return JSONResponse(await self.runs.store(_run_id(request), _number(request, "after", None)))
+
+    async def trace(self, request: Request) -> Response:
+        html = await self.runs.trace(_run_id(request))
+        return HTMLResponse(html, headers={"Content-Security-Policy": SANDBOX})
+
+    async def answer(self, request: Request) -> Response:
+        body = await self._body(request, value=object, path=str | None, by=str | None)
+        if "value" not in body["given"]:
+            raise Problem('write the answer as {"value": ...}')
+        await self.runs.answer(_run_id(request), body["value"], body["path"], body["by"])
+        return await self._summary(request)
+
+    async def resume(self, request: Request) -> Response:
+        await self._body(request)
+        await self.runs.resume(_run_id(request))
+        return await self._summary(request)
+
+    async def stop(self, request: Request) -> Response:
+        await self._body(request)
+        await self.runs.cancel(_run_id(request))
+        return await self._summary(request)
+
+    async def fork(self, request: Request) -> Response:
+        body = await self._body(request, after=int | str)
+        if body["after"] is None:
+            raise Problem('write the row of the history after which to go on, as {"after": 3}')
+        return JSONResponse({"run_id": await self.runs.fork(_run_id(request), body["after"])}, 201)
+
+    async def stop_or_delete(self, request: Request) -> Response:
+        run_id = _run_id(request)
+        if self.runs.is_active(run_id):
+            return await self.stop(request)
+        await self.runs.delete(run_id)
+        return JSONResponse({"deleted": run_id})
+
+    async def _summary(self, request: Request) -> Response:
+        return JSONResponse(await self.runs.summary(_run_id(request)))
+
+    async def _body(self, request: Request, **kinds: Any) -> Json:
+        """The values of a body by their keys, None for those that are not there; and "given", the keys that are."""
+        given = await _json(request, self.longest)
+        for key, value in given.items():
+            if key not in kinds:
+                raise Problem(f"{key!r} means nothing here: there is {', '.join(kinds) or 'nothing to say'}")
+            if (isinstance(value, bool) and kinds[key] is not object) or not isinstance(value, kinds[key]):
+                raise Problem(f"{key!r} is {value!r:.100}: see the interface for what it has to be")
+        return {**dict.fromkeys(kinds), **given, "given": list(given)}
+
+
+class _Events(StreamingResponse):
+    """A stream of Server-Sent Events, which is closed with the connection."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes, None], headers: dict[str, str] | None = None) -> None:
+        super().__init__(_begun(events), headers={"X-Accel-Buffering": "no", **(headers or {})})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self.body_iterator):  # type: ignore[type-var]  # the generator that it was given
+            await super().__call__(scope, receive, send)
+
+
+async def _begun(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(events):
+        yield b"retry: 1000\n\n"  # milliseconds until a browser comes back
+        async for messages in events:
+            yield messages
+
+
+def _run_id(request: Request) -> str:
+    return str(request.path_params["run_id"])
+
+
+def _number(request: Request, name: str, default: Any) -> Any:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not text.isdecimal() or len(text) > 9:
+        raise Problem(f"{name}={text}: write a whole number")
+    return int(text)
+
+
+async def _json(request: Request, longest: int) -> Json:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > longest:
+            raise HTTPException(413, f"the body is longer than {longest:,} bytes")
+    if not body:
+        return {}
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "send Content-Type: application/json")
+    try:
+        value = json.loads(bytes(body), parse_constant=_no_number)
+    except RecursionError:
+        raise Problem("the body is nested too deeply") from None
+    except ValueError as error:
+        raise Problem(f"the body is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise Problem('the body has to be a JSON object, such as {"shared": {}}')
+    return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not in it")
+
+
+def _problem(_: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    headers = {"Retry-After": str(problem.retry_after)} if isinstance(problem, Busy) else None
+    return JSONResponse({"error": str(problem)}, problem.status, headers)
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    told = {404: f"there is nothing at {request.url.path}", 405: f"{request.method} does nothing here"}
+    return JSONResponse({"error": told.get(error.status_code, error.detail)}, error.status_code, error.headers)
+
+
+def _failure(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": f"the server failed: {type(error).__name__}; its log says where"}, 500)
+
+
+# The page
+
+
+def _page() -> list[Route]:
+    """A route for each file of the page, which is read once: nothing else of the file system can be reached."""
+    files = [
+        file for file in resources.files(__package__).joinpath("page").iterdir() if Path(file.name).suffix in TYPES
+    ]
+    routes = [Route(f"/{file.name}", _served(file.read_bytes(), TYPES[Path(file.name).suffix])) for file in files]
+    return [*routes, *(Route("/", route.endpoint) for route in routes if route.path == "/index.html")]
+
+
+def _served(content: bytes, kind: str) -> Any:
+    async def serve(request: Request) -> Response:
+        return Response(content, media_type=kind)
+
+    return serve

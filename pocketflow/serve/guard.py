@@ -1,0 +1,108 @@
+"""Who may come in: by the host they name, the page they come from, and a token."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+SIGN_IN = """<!doctype html><html lang="en"><title>PocketFlow</title><meta name="viewport" content="width=device-width">
+<form><p><label>The token of this server, as given with --token: <input name="token" type="password" autofocus></label>
+<button>Open</button></p></form></html>"""
+
+
+class Guard:
+    """Lets requests through to an app, each answer with headers that keep a browser from doing more than it has to.
+
+    token: asked for as `Authorization: Bearer TOKEN`, or as the cookie that `?token=TOKEN` sets once; None
+        means that nobody is asked.
+    hosts: the names under which the app may be called, without ports; others could be those of an attacker's
+        page, whose name was made to mean this machine. None means those of the loopback, or any where a token
+        is asked for.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None, hosts: Iterable[str] | None) -> None:
+        self.app, self.token = app, token
+        self.hosts = None if hosts is None and token else frozenset(hosts or LOOPBACK)
+        key = hmac.new((token or "").encode(), b"pocketflow", hashlib.sha256).hexdigest()
+        self.cookie, self.key = f"pocketflow-{key[:8]}", key[8:]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        request = Request(scope)
+        response = self._refuse_place(request) or self._sign_in(request)
+        await (response or self.app)(scope, receive, _with_headers(send))
+
+    def _refuse_place(self, request: Request) -> Response | None:
+        """Refuse a host that is not ours, and what the page of another one asks for."""
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        if self.hosts is not None and _name(host) not in self.hosts:
+            return _refused(403, f"the host {host!r} is not served: add it to hosts, or set a token")
+        if origin is None or urlsplit(origin).netloc == host or _name(urlsplit(origin).netloc) in (self.hosts or ()):
+            return None
+        return _refused(403, f"a page of {origin!r} may not ask this server: open the page of the server itself")
+
+    def _sign_in(self, request: Request) -> Response | None:
+        if self.token is None or self._is_known(request):
+            return None
+        root = request.scope.get("root_path", "")
+        is_page = request.method == "GET" and request.scope["path"].removeprefix(root) in ("", "/")
+        if is_page and _same(request.query_params.get("token", ""), self.token):
+            response = RedirectResponse("./", 303)
+            response.set_cookie(self.cookie, self.key, path=root or "/", httponly=True, samesite="strict")
+            return response
+        if is_page:
+            return HTMLResponse(SIGN_IN, 401)
+        return _refused(401, "a token is asked for: send Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
+
+    def _is_known(self, request: Request) -> bool:
+        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and _same(given.strip(), self.token or ""):
+            return True
+        return _same(request.cookies.get(self.cookie, ""), self.key)
+
+
+def _with_headers(send: Send) -> Send:
+    async def with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return with_headers
+
+
+def _refused(status: int, error: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": error}, status, headers)
+
+
+def _name(netloc: str) -> str:
+    """The name of a host, without its port."""
+    try:
+        return urlsplit(f"//{netloc}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _same(given: str, wanted: str) -> bool:
+    """Compared in a time that tells nothing."""
+    return hmac.compare_digest(given.encode(), wanted.encode())

@@ -1,0 +1,654 @@
+"""Runs that outlive their connections, and any number of watchers of each."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from traceback import format_exception_only
+from typing import Any, Self, TypeVar
+from weakref import WeakValueDictionary
+
+from pocketflow.graph import Graph, check, to_svg
+from pocketflow.hooks import Hook, Step
+from pocketflow.journal import Journal, JournalError, Paused, RunExists
+from pocketflow.serve.sse import HEARTBEAT, Bell, Buffer, sse
+from pocketflow.serve.state import Json, State, exec_of, is_inside, shown
+from pocketflow.text import plain
+from pocketflow.trace import Trace
+
+T = TypeVar("T")
+Rows = list[Json]
+
+LISTED = 100  # runs, unless asked for another number
+RESULT = 300  # characters of a result in the history
+POLL = 2.0  # seconds between two looks at what other processes do in the same journal
+STOPPED = ("paused", "finished", "failed", "interrupted")
+
+
+class Problem(Exception):
+    """Something cannot be done as asked; the message says what to do. status: that of HTTP."""
+
+    status = 400
+
+
+class NotFound(Problem):
+    """There is no such run or flow."""
+
+    status = 404
+
+
+class Conflict(Problem):
+    """The run is not, or is no longer, as it would have to be."""
+
+    status = 409
+
+
+class Busy(Problem):
+    """As many runs as may run and wait do so already. retry_after: seconds."""
+
+    status, retry_after = 503, 5
+
+
+class Served:
+    """A flow under its name; slug: the name as it stands in URLs, and in the tag "flow" of its runs."""
+
+    def __init__(self, name: str, flow: Any, taken: Iterable[str]) -> None:
+        self.name, self.flow, self.graph = name, flow, Graph(flow)
+        slug = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "flow"
+        numbered = (f"{slug}-{number}" for number in range(2, 1_000_000))
+        self.slug = slug if slug not in taken else next(other for other in numbered if other not in taken)
+
+    def described(self) -> Json:
+        """All that one has to know to start it and to draw it."""
+        nodes = [{"id": it.id, "name": it.name, "kind": it.kind, "parent": it.parent} for it in self.graph.nodes]
+        return {
+            "name": self.name, "slug": self.slug, "doc": _doc(self.flow), "svg": to_svg(self.flow),
+            "nodes": nodes, "inputs": _inputs(self.flow, self.graph), "findings": check(self.flow),
+        }  # fmt: skip
+
+
+class Live:
+    """A run that waits or runs here, or has stopped not long ago.
+
+    run: its summary; shared: its store.
+    refreshed: how often the state has changed in a way that no event tells.
+    is_asking: whether a node has asked a person, for which the run is about to stop.
+    """
+
+    def __init__(self, run: Json, served: Served, shared: Json, buffer: Buffer, past: Rows) -> None:
+        self.run, self.served, self.shared, self.buffer = run, served, shared, buffer
+        self.run_id = run["run_id"]
+        self.state = State(served.graph, past)
+        self.work: asyncio.Task[None] | None = None
+        self.stopped = asyncio.Event()
+        self.refreshed, self.is_asking = 0, False
+
+    @property
+    def summary(self) -> Json:
+        return {**self.run, "tokens": {**self.state.tokens}, "retries": self.state.retries}
+
+    def described(self) -> Json:
+        return {**self.summary, **self.state.described(), "event": self.buffer.last_id}
+
+    def tell(self, event: Json) -> None:
+        """Fold an event of the stream into the state, and pass it on."""
+        told = self.state.apply(event)
+        self.refreshed += bool(told.pop("refresh", False))
+        self.is_asking |= event["type"] == "pause"
+        self.buffer.add(told)
+
+    def tell_result(self, path: str, result: str, is_restored: bool) -> None:
+        if told := self.state.put_result(*exec_of(path), result, is_restored=is_restored):
+            self.buffer.add(told)
+
+    def change(self, **run: Any) -> None:
+        """Tell how the run is now."""
+        self.run |= run
+        told: Json = {"type": "status", "path": "", "run": run}
+        if self.run["status"] in STOPPED:
+            told["nodes"] = self.state.stop(self.run["status"], self.run["questions"])
+        self.buffer.add(told)
+
+
+class _Results(Hook):
+    """Tells what exec returned, which no event does; and no node ends the server with `sys.exit`."""
+
+    def __init__(self, live: Live) -> None:
+        self.live, self.loop = live, asyncio.get_running_loop()
+
+    def on_end(self, step: Step, result: Any) -> None:
+        if step.kind == "exec" and result is not None:
+            with suppress(RuntimeError):  # the loop has ended before a step that could not be stopped
+                self.loop.call_soon_threadsafe(self.live.tell_result, step.path, shown(result), step.skipped)
+
+    def on_error(self, step: Step, error: BaseException) -> None:
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            raise RuntimeError(f"{step.name} raised {error!r}: raise an Exception in a server") from error
+
+
+class Runs:
+    """Runs flows in a journal, tells any number of watchers of them, and goes on with them after a crash.
+
+        async with Runs("runs.db", {"article": flow}) as runs:
+            run_id = await runs.start("article", {"topic": "bees"})
+
+    journal: a `Journal`, or where to open one; None means a temporary one, which is gone at the end.
+    flows: by their names.
+    limit: how many run at once; waiting: how many more wait for their turn.
+    keep: bytes of events that are kept of each run for those who come late.
+    linger: seconds that they are kept after the run has stopped.
+    grace: seconds that `close` waits for runs to stop, as a step of a sync flow cannot be interrupted.
+    heartbeat: seconds of silence after which a watcher gets a comment.
+
+    It lives on one event loop. A run is a dict of what `Journal.runs` says of it, and "flow" (a slug; None if it
+    is not known), "is_here" (whether it waits or runs here), "tokens" and "retries"; its status may be "waiting" too.
+
+    Raises: `NotFound` for what is not there, `Conflict` for a run that is not as it would have to be, `Busy` where
+        no more can run, and their base `Problem` for all else that is refused.
+    """
+
+    def __init__(
+        self,
+        journal: Journal | str | Path | None = None,
+        flows: Mapping[str, Any] | None = None,
+        *,
+        limit: int = 8,
+        waiting: int = 32,
+        keep: int = 2_000_000,
+        linger: float = 600,
+        grace: float = 5,
+        heartbeat: float = 15,
+    ) -> None:
+        if limit < 1:
+            raise ValueError(f"limit={limit}: write 1 or more, or nothing would run")
+        self.limit, self.waiting, self.keep, self.linger = limit, waiting, keep, linger
+        self.grace, self.heartbeat = grace, heartbeat
+        self.is_closing = self.is_closed = False  # first the runs are stopped, then nobody watches any more
+        self.flows: dict[str, Served] = {}
+        for name, flow in (flows or {}).items():
+            served = Served(name, flow, self.flows)
+            self.flows[served.slug] = served
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True) if journal is None else None
+        self.owns_journal = not isinstance(journal, Journal)
+        where = f"{self.folder.name}/runs.db" if self.folder else journal
+        self.journal = where if isinstance(where, Journal) else Journal(where or "")
+        self.bell = Bell()
+        self.news = Buffer(self.bell, keep)  # how runs change, for those who watch all of them
+        self.lives: dict[str, Live] = {}
+        self.locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one command to a run at a time
+        self.slots = asyncio.Semaphore(limit)
+        self.attending: set[asyncio.Task[None]] = set()
+        self.watching = 0  # how many watch all runs
+        self.poller: asyncio.Task[None] | None = None
+        self.polled = 0  # how often the journal was looked at
+        self.seen: dict[str, Json] = {}  # the runs of other processes, when it was looked at last
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # What one can do
+
+    async def start(
+        self, name: str, shared: Json, run_id: str | None = None, tags: Mapping[str, Any] | None = None
+    ) -> str:
+        """Start the flow with this slug on a store; the id of the run, which is in the journal by then.
+
+        run_id: letters, digits and `. _ : @ + -`; None means one made of the slug and the time.
+        tags: data by which `Journal.runs` finds the run; "flow" is always the slug.
+        """
+        served = self.flows.get(name)
+        if served is None:
+            raise NotFound(f"there is no flow {name!r}: there is {', '.join(self.flows) or 'none'}")
+        run_id = _new_id(served.slug) if run_id is None else _checked_id(run_id)
+        run = _new_run(run_id, served.slug, {**(tags or {}), "flow": served.slug})
+        live = self._reserve(run, served, shared, [])
+        try:
+            await self._ask(self.journal.create, served.flow, shared, run_id=run_id, tags=run["tags"])
+        except BaseException:
+            self._forget(live)
+            raise
+        self._begin(live)
+        return run_id
+
+    async def resume(self, run_id: str) -> None:
+        """Let a run go on that has stopped, unless it is finished."""
+        async with self._alone(run_id):
+            await self._resume(run_id)
+
+    async def answer(self, run_id: str, value: Any, path: str | None = None, by: str | None = None) -> None:
+        """Answer a question of a run, which is recorded, and let the run go on.
+
+        path: of the question, or of its node; it is needed where several wait. by: who answers, for the history.
+        Raises: `Conflict` where nobody asks any more, as somebody has answered before.
+        """
+        async with self._alone(run_id):
+            live = self._active(run_id)
+            if live and live.is_asking:
+                await live.stopped.wait()
+            asked = _asked(await self.summary(run_id), value, path)
+            self._check_room()
+            await self._ask(self.journal.answer, run_id, value, asked["path"], by, refused=Conflict)
+            await self._resume(run_id)
+
+    async def cancel(self, run_id: str) -> None:
+        """Stop a run that waits or runs here, and wait until it has stopped; it can be resumed."""
+        run, live = await self.summary(run_id), self._active(run_id)
+        if live is None or live.work is None:
+            raise Conflict(f"{run_id!r} is {run['status']}, and does not run here: there is nothing to stop")
+        live.work.cancel()
+        await live.stopped.wait()
+
+    async def fork(self, run_id: str, after: int | str) -> str:
+        """The id of a new run with the past of this one, up to a row of its history; `resume` runs it."""
+        await self.summary(run_id)
+        fork = await self._ask(self.journal.fork, run_id, after=after)
+        self._tell_all(await self.summary(fork))
+        return fork
+
+    async def delete(self, run_id: str) -> None:
+        """Delete a run that has stopped, with its history."""
+        async with self._alone(run_id):
+            await self.summary(run_id)
+            if self._active(run_id):
+                raise Conflict(f"{run_id!r} runs: stop it first")
+            await self._ask(self.journal.delete, run_id, refused=Conflict)
+            self.lives.pop(run_id, None)
+            self.seen.pop(run_id, None)
+            self.news.add({"run_id": run_id}, "deleted")
+
+    async def close(self) -> Sequence[str]:
+        """Stop all runs, which can be resumed, and end all watching; the ids of those that did not stop in time.
+
+        A sync step that outlives the grace goes on in its thread until the process ends.
+        """
+        self.is_closing = True
+        active = [live for live in self.lives.values() if not live.stopped.is_set()]
+        for live in active:
+            if live.work:
+                live.work.cancel()
+        if self.poller:
+            self.poller.cancel()
+        if self.attending:
+            await asyncio.wait(self.attending, timeout=self.grace)
+        self.is_closed = True
+        self.bell.ring()
+        left = [live.run_id for live in active if not live.stopped.is_set()]
+        if self.owns_journal and not left:
+            self.journal.close()
+        if self.folder and not left:
+            self.folder.cleanup()
+        return left
+
+    # What one can ask
+
+    async def list(self) -> Rows:
+        """All runs, the newest first."""
+        recorded = await self._ask(self.journal.runs)
+        runs = {run["run_id"]: self._described(run) for run in recorded}
+        runs |= {run_id: live.summary for run_id, live in self.lives.items()}
+        return sorted(runs.values(), key=lambda run: str(run["started"]), reverse=True)
+
+    async def summary(self, run_id: str) -> Json:
+        """What `list` says of a run."""
+        if live := self.lives.get(run_id):
+            return live.summary
+        found = await self._ask(lambda: self.journal.runs(run_id=run_id))
+        if not found:
+            raise NotFound(f"there is no run {run_id!r}")
+        return self._described(found[0])
+
+    def is_active(self, run_id: str) -> bool:
+        """Whether a run waits or runs here."""
+        return self._active(run_id) is not None
+
+    async def get(self, run_id: str) -> Json:
+        """How a run stands: what `list` says of it, what `State` has, and "event", the id of the last event in it.
+
+        The id is None for a run that is only in the journal.
+        """
+        run = await self.summary(run_id)
+        if run_id not in self.lives:
+            rows = await self._ask(self.journal.history, run_id)
+            if run_id not in self.lives:  # else it has begun meanwhile
+                return self._restored(run, rows)
+        return self.lives[run_id].described()
+
+    async def history(self, run_id: str) -> Rows:
+        """The rows of `Journal.history`, each with the id of its node; results as text of at most 300 characters."""
+        rows, served = await self._recorded(run_id)
+        actions = {row["path"]: row["action"] for row in rows if row["kind"] in ("node", "flow")}
+        return [_row(row, served.graph.locate(row["path"], actions) if served else None) for row in rows]
+
+    async def store(self, run_id: str, after: int | None = None) -> Json:
+        """The store after a row of the history, by default the last: `n`, that row; `store`, key -> text of the value;
+        `changes`, key -> "added", "changed" or "removed" by that row."""
+        rows, _ = await self._recorded(run_id)
+        n = rows[-1]["n"] if after is None else after
+        now = await self._ask(self.journal.load, run_id, after=n, refused=NotFound)
+        before = await self._ask(self.journal.load, run_id, after=n - 1) if n else {}
+        store = {str(key): shown(value) for key, value in now.items()}
+        return {"n": n, "store": store, "changes": _changes(rows[n]["changes"], before, now)}
+
+    async def trace(self, run_id: str) -> str:
+        """The timeline of a run, as a page of its own."""
+        rows, served = await self._recorded(run_id)
+        return await asyncio.to_thread(lambda: Trace.of(rows, served.flow if served else None).html())
+
+    # Watching
+
+    async def watch(self, run_id: str, after: str | None = None) -> AsyncGenerator[bytes, None]:
+        """The events of a run until it stops, as Server-Sent Events, of which one or several come at a time.
+
+        after: the id of the last event that one has; None means all from the beginning.
+
+        What cannot be had any more is told as an event of the type "gap": ask `get` how the run stands. The last
+        one is of the type "end", with the status.
+        """
+        live = self.lives.get(run_id)
+        if live is None:
+            run = await self.summary(run_id)
+            yield _gap() + sse({"type": "end", "status": run["status"]})
+            return
+        number = live.buffer.number_after(after)
+        while True:
+            if number is None or number < live.buffer.first:
+                number = live.buffer.first
+                yield _gap()
+            elif number < live.buffer.end:
+                number, messages = live.buffer.end, live.buffer.since(number)
+                yield messages
+            elif live.stopped.is_set() or self.is_closed:
+                yield sse({"type": "end", "status": live.run["status"]})
+                return
+            elif not await self.bell.wait(self.heartbeat):
+                yield HEARTBEAT
+
+    async def watch_all(self, run_id: str | None = None) -> AsyncGenerator[bytes, None]:
+        """All that a page shows, in one stream of Server-Sent Events: the runs, and one of them with its events.
+
+        First come the messages "runs" and "state" (or "missing"). "run" and "deleted" tell of any run; a message
+        without a name is an event of the one, and a "state" takes the place of all that was known of it.
+        """
+        self.watching += 1
+        if self.poller is None or self.poller.done():
+            self.poller = asyncio.create_task(self._poll())
+        try:
+            number, view = self.news.end, _View(self, run_id)
+            runs = await self.list()
+            yield sse({"runs": runs[:LISTED], "more": max(0, len(runs) - LISTED)}, "runs")
+            while not self.is_closed and number >= self.news.first:  # else it is too slow, and comes again
+                messages = b""
+                if number < self.news.end:
+                    number, messages = self.news.end, self.news.since(number)
+                messages += await view.news()
+                if messages:
+                    yield messages
+                elif not await self.bell.wait(self.heartbeat):
+                    yield HEARTBEAT
+        finally:
+            self.watching -= 1
+
+    async def _poll(self) -> None:
+        """Tell what other processes do in the same journal, while anyone watches all runs."""
+        loop = asyncio.get_running_loop()
+        while self.watching:
+            began = loop.time()
+            with suppress(Problem):  # a journal that cannot be read for a while
+                runs = {run["run_id"]: run for run in await self.list() if run["run_id"] not in self.lives}
+                for run_id, run in runs.items() if self.polled else ():
+                    if self.seen.get(run_id) != run:
+                        self._tell_all(run)
+                self.seen, self.polled = runs, self.polled + 1
+                self.bell.ring()
+            await asyncio.sleep(max(POLL, 20 * (loop.time() - began)))
+        self.polled = 0
+
+    # Runs that are here
+
+    def _reserve(self, run: Json, served: Served, shared: Json, past: Rows) -> Live:
+        """Take a place for a run, before anything is awaited."""
+        run_id = run["run_id"]
+        if self._active(run_id):
+            raise Conflict(f"{run_id!r} runs already: watch it, or choose another run_id")
+        self._check_room()
+        changed = {"status": "waiting", "is_here": True, "error": None, "ended": None, "flow": served.slug}
+        live = Live({**run, **changed}, served, shared, Buffer(self.bell, self.keep), past)
+        if before := self.lives.get(run_id):  # what it took until it stopped
+            live.state.tokens, live.state.retries = before.state.tokens, before.state.retries
+        self.lives[run_id] = live
+        return live
+
+    def _check_room(self) -> None:
+        if self.is_closing:
+            raise Busy("the server is closing: try again when it is back")
+        if sum(not live.stopped.is_set() for live in self.lives.values()) >= self.limit + self.waiting:
+            raise Busy(f"{self.limit} runs may run and {self.waiting} wait, and they do: try again later")
+
+    def _active(self, run_id: str) -> Live | None:
+        live = self.lives.get(run_id)
+        return live if live and not live.stopped.is_set() else None
+
+    def _begin(self, live: Live) -> None:
+        self._change(live, status="waiting")
+        live.work = asyncio.create_task(self._work(live))
+        task = asyncio.create_task(self._attend(live))
+        self.attending.add(task)
+        task.add_done_callback(self.attending.discard)
+
+    async def _work(self, live: Live) -> None:
+        async with self.slots:
+            self._change(live, status="running")
+            options = {"run_id": live.run_id, "tags": live.run["tags"]}
+            with _Results(live):
+                async with aclosing(self.journal.stream(live.served.flow, live.shared, **options)) as events:
+                    async for event in events:
+                        live.tell(event)
+                        if event["type"] in ("pause", "usage", "node_retry"):
+                            self._tell_all(live.summary)
+
+    async def _attend(self, live: Live) -> None:
+        """Wait until a run stops, and tell how."""
+        assert live.work
+        await asyncio.wait([live.work])
+        stopped = _outcome(live.work)
+        with suppress(JournalError, ValueError):  # what the journal has is the truth, where it can be read
+            [recorded] = await asyncio.to_thread(self.journal.runs, run_id=live.run_id)
+            stopped = {key: recorded[key] for key in ("status", "error", "questions", "started", "ended")}
+        live.run["is_here"] = False
+        live.change(**stopped)
+        live.stopped.set()
+        self._tell_all(live.summary)
+        asyncio.get_running_loop().call_later(self.linger, self._forget, live)
+
+    async def _resume(self, run_id: str) -> None:
+        run = await self.summary(run_id)
+        if run["status"] in ("finished", "running", "waiting"):
+            advice = "fork it, to run it from a point in its past" if run["status"] == "finished" else "watch it"
+            raise Conflict(f"{run_id!r} is {run['status']} already: {advice}")
+        rows, served = await self._recorded(run_id)
+        if served is None:
+            raise Conflict(f"{run_id!r} is of no flow that is served here: {', '.join(self.flows) or 'none is'}")
+        self._begin(self._reserve({**run, "questions": []}, served, {}, rows))
+
+    def _change(self, live: Live, **run: Any) -> None:
+        live.change(**run)
+        self._tell_all(live.summary)
+
+    def _tell_all(self, run: Json) -> None:
+        self.news.add(run, "run")
+
+    def _forget(self, live: Live) -> None:
+        live.stopped.set()
+        if self.lives.get(live.run_id) is live:
+            del self.lives[live.run_id]
+        self.bell.ring()
+
+    def _alone(self, run_id: str) -> asyncio.Lock:
+        return self.locks.setdefault(run_id, asyncio.Lock())
+
+    # Runs that are in the journal
+
+    async def _ask(self, ask: Callable[..., T], *args: Any, refused: type[Problem] = Problem, **options: Any) -> T:
+        """Ask the journal in a thread, as it may wait for a disk or a server."""
+        try:
+            return await asyncio.to_thread(ask, *args, **options)
+        except RunExists as error:
+            raise Conflict(str(error)) from error
+        except JournalError as error:
+            raise refused(str(error)) from error
+
+    async def _recorded(self, run_id: str) -> tuple[Rows, Served | None]:
+        """The history of a run, and its flow."""
+        run = await self.summary(run_id)
+        rows = await self._ask(self.journal.history, run_id)
+        return rows, self._served(run, rows)
+
+    def _described(self, recorded: Json) -> Json:
+        """What `list` says of a run that is not here."""
+        flow = recorded["tags"].get("flow")
+        told = {"flow": flow if flow in self.flows else None, "is_here": False}
+        return {**plain(recorded), **told, "tokens": {"input": 0, "output": 0}, "retries": 0}
+
+    def _served(self, run: Json, rows: Rows) -> Served | None:
+        """The flow of a run: that of its tag, or the only one whose graph has all steps that are recorded."""
+        if (slug := run["tags"].get("flow")) in self.flows:
+            return self.flows[slug]
+        paths = [row["path"] for row in rows if row["path"]]
+        fitting = [it for it in self.flows.values() if all(it.graph.locate(path) for path in paths)]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def _restored(self, run: Json, rows: Rows) -> Json:
+        served = self._served(run, rows)
+        state = State(served.graph if served else None)
+        state.restore(rows)
+        if run["status"] in STOPPED:
+            state.stop(run["status"], run["questions"])
+        return {**run, "flow": served.slug if served else None, **state.described(), "event": None}
+
+
+class _View:
+    """One run as a page sees it, which may begin, stop, go on and run elsewhere meanwhile."""
+
+    def __init__(self, runs: Runs, run_id: str | None) -> None:
+        self.runs, self.run_id = runs, run_id
+        self.live: Live | None = None
+        self.number = self.refreshed = self.polled = 0
+        self.told = b""  # of a run that is only in the journal
+
+    async def news(self) -> bytes:
+        """The messages since the last time."""
+        if self.run_id is None:
+            return b""
+        live = self.runs.lives.get(self.run_id)
+        if live is None:
+            return await self._recorded(self.run_id)
+        self.told = b""
+        if live is not self.live or live.refreshed != self.refreshed or self.number < live.buffer.first:
+            self.live, self.refreshed, self.number = live, live.refreshed, live.buffer.end
+            return sse(live.described(), "state")
+        if self.number == live.buffer.end:
+            return b""
+        number, self.number = self.number, live.buffer.end
+        return live.buffer.since(number)
+
+    async def _recorded(self, run_id: str) -> bytes:
+        """The state, where it may be another one than the last time."""
+        if self.told and self.polled == self.runs.polled:
+            return b""
+        self.live, self.polled = None, self.runs.polled
+        try:
+            told = sse(await self.runs.get(run_id), "state")
+        except NotFound:
+            told = sse({"run_id": run_id}, "missing")
+        is_news, self.told = told != self.told, told
+        return told if is_news else b""
+
+
+def _new_id(slug: str) -> str:
+    return f"{slug}-{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _checked_id(run_id: Any) -> str:
+    if not isinstance(run_id, str) or not re.fullmatch(r"\w[\w.:@+-]{0,199}", run_id):
+        raise Problem(f"run_id={run_id!r}: write up to 200 letters, digits and . _ : @ + -")
+    return run_id
+
+
+def _new_run(run_id: str, slug: str, tags: Json) -> Json:
+    started = datetime.now(UTC).isoformat(timespec="microseconds")
+    return {"run_id": run_id, "flow": slug, "started": started, "tags": tags, "questions": [], "fork_of": None}
+
+
+def _asked(run: Json, value: Any, path: str | None) -> Json:
+    """The question of a run that an answer is for."""
+    asked = [it for it in run["questions"] if path is None or is_inside(it["path"], path)]
+    if not asked:
+        raise Conflict(f"in {run['run_id']!r} no question waits at {path or 'any step'}: it may have been answered")
+    if len(asked) > 1:
+        raise Problem(f"in {run['run_id']!r} several questions wait: add path, one of {[it['path'] for it in asked]}")
+    question: Json = asked[0]
+    choices = question["choices"]
+    if choices is not None and value not in choices:
+        raise Problem(f"{value!r} is no answer: the choices are {choices}")
+    return question
+
+
+def _outcome(work: asyncio.Task[None]) -> Json:
+    """How a run stopped, as far as we have seen it."""
+    stopped: Json = {"status": "finished", "error": None, "ended": datetime.now(UTC).isoformat()}
+    if work.cancelled():
+        return {**stopped, "status": "interrupted"}
+    error = work.exception()
+    if error is None or isinstance(error, Paused):
+        return {**stopped, "status": "paused" if error else "finished"}
+    return {**stopped, "status": "failed", "error": "".join(format_exception_only(error)).strip()}
+
+
+def _gap() -> bytes:
+    return sse({"type": "gap", "advice": "events are missing here: ask for the state of the run, and go on from it"})
+
+
+def _row(row: Mapping[str, Any], id: str | None) -> Json:
+    """A row of a history as JSON takes it."""
+    told = {**row, "id": id, "result": None if row.get("result") is None else shown(row["result"])[:RESULT]}
+    return {key: plain(value) for key, value in told.items() if key != "result" or value is not None}
+
+
+def _changes(keys: Iterable[Any], before: Json, now: Json) -> dict[str, str]:
+    """What a row did to each key of the store."""
+    return {
+        str(key): "added" if key not in before else "changed" if key in now else "removed"
+        for key in keys
+        if key in before or key in now
+    }
+
+
+def _doc(flow: Any) -> str:
+    """The first paragraph of what the class of a flow says of itself; nothing of the classes that come with us."""
+    kind = type(flow)
+    is_ours = kind.__module__.partition(".")[0] == "pocketflow"
+    return "" if is_ours else " ".join((kind.__doc__ or "").strip().split("\n\n")[0].split())
+
+
+def _inputs(flow: Any, graph: Graph) -> Rows | None:
+    """What a dataflow asks for; None for a flow, which takes any store."""
+    if graph.nodes[0].kind != "dataflow":
+        return None
+    return [
+        {
+            "name": name,
+            "type": it.annotation.__name__ if it.annotation in (str, int, float, bool) else "json",
+            "required": it.is_required,
+            "default": None if it.is_required else plain(it.default),
+        }
+        for name, it in flow.inputs.items()
+    ]

@@ -1,0 +1,104 @@
+"""Server-Sent Events, made once and kept a while for any number of watchers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections import deque
+from typing import Any
+
+from pocketflow.text import plain
+
+HEARTBEAT = b": \n\n"  # a comment, which keeps proxies from closing a silent stream
+TICK = 0.02  # seconds in which messages gather, to go out together
+
+
+def sse(data: dict[str, Any], name: str = "", id: str = "") -> bytes:
+    """One message; what JSON lacks stands in it as its repr."""
+    try:
+        text = json.dumps(plain(data))
+    except RecursionError:
+        text = json.dumps({key: "(nested too deeply)" if _is_nested(value) else value for key, value in data.items()})
+    head = (f"id: {id}\n" if id else "") + (f"event: {name}\n" if name else "")
+    return f"{head}data: {text}\n\n".encode()
+
+
+def _is_nested(value: Any) -> bool:
+    return not isinstance(value, str | int | float | None)
+
+
+class Bell:
+    """Wakes all who wait, soon after it was rung."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ring(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TICK, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._next.set()
+        self._next = asyncio.Event()
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether it rang before so many seconds were over."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._next.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class Buffer:
+    """The last messages of a stream, with ids LIFE-N, where N counts from 0 and each buffer has a LIFE of its own.
+
+    A watcher has no queue, it is the number of the message that it wants next: a slow one costs nothing.
+
+    keep: bytes; the oldest messages go when there are more.
+    """
+
+    def __init__(self, bell: Bell, keep: int) -> None:
+        self.bell, self.keep, self.life = bell, keep, secrets.token_hex(4)
+        self.first = self.size = 0
+        self.messages: deque[bytes] = deque()
+        self._joined = (0, 0, b"")  # what the last watcher got, as the others want the same
+
+    @property
+    def end(self) -> int:
+        """The number of the next message."""
+        return self.first + len(self.messages)
+
+    @property
+    def last_id(self) -> str | None:
+        return f"{self.life}-{self.end - 1}" if self.end else None
+
+    def add(self, data: dict[str, Any], name: str = "") -> None:
+        message = sse(data, name, f"{self.life}-{self.end}")
+        self.messages.append(message)
+        self.size += len(message)
+        while self.size > self.keep and len(self.messages) > 1:
+            self.size -= len(self.messages.popleft())
+            self.first += 1
+        self.bell.ring()
+
+    def since(self, number: int) -> bytes:
+        """The messages from a number on, which have to be kept still."""
+        if self._joined[:2] != (number, self.end):
+            newest = [self.messages[n] for n in range(number - self.end, 0)]
+            self._joined = (number, self.end, b"".join(newest))
+        return self._joined[2]
+
+    def number_after(self, id: str | None) -> int | None:
+        """The number of the message after the one with this id, or of the first; None if it cannot be had any more."""
+        if id is None:
+            return None if self.first else 0
+        life, _, number = id.rpartition("-")
+        if life != self.life or not number.isdecimal():
+            return None
+        following = int(number) + 1
+        return following if self.first <= following <= self.end else None

@@ -1,0 +1,609 @@
+"""Runs outlive those who watch them, and can be stopped, answered, resumed, forked and deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pocketflow import AsyncFlow, AsyncNode
+from pocketflow.hooks import emit
+from pocketflow.journal import Journal, pause
+
+pytest.importorskip("starlette", reason="pocketflow.serve needs starlette")
+from pocketflow.serve import Busy, Conflict, NotFound, Problem, Runs
+from tests.serve.flows import Ask, Count, Fail, Gate, Hold, Usage, Words, branches, chain, sync
+from tests.serve.watching import PATIENCE, messages, named, of_type, until, watched
+
+
+async def stopped(runs: Runs, run_id: str) -> dict[str, Any]:
+    """How a run stands when it has stopped."""
+    await watched(runs.watch(run_id))
+    return await runs.get(run_id)
+
+
+# Starting and watching
+
+
+async def test_a_run_is_started_watched_and_finished():
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        run_id = await runs.start("words", {})
+        seen = await watched(runs.watch(run_id))
+        assert "".join(event["chunk"] for event in seen if event["type"] == "chunk") == "to be or not"
+        assert [event["run"]["status"] for event in seen if event["type"] == "status"] == [
+            "waiting", "running", "finished",
+        ]  # fmt: skip
+        assert seen[-1] == {"type": "end", "status": "finished"}
+        assert (await runs.store(run_id))["store"] == {"Words": "to be or not"}
+
+
+async def test_a_run_goes_on_when_nobody_watches_it_any_more():
+    gate = Gate()
+    async with Runs(flows={"words": chain(Words(gate=gate))}) as runs:
+        run_id = await runs.start("words", {})
+        watcher = runs.watch(run_id)
+        await until(watcher, of_type("chunk"))
+        await watcher.aclose()
+        gate.open.set()
+        assert (await stopped(runs, run_id))["status"] == "finished"
+
+
+async def test_every_watcher_gets_all_from_the_event_on_that_it_asks_for():
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        run_id = await runs.start("words", {})
+        first = await watched(runs.watch(run_id))
+        again = await watched(runs.watch(run_id))
+        assert again == first
+        for number, event in enumerate(first[:-1]):
+            assert await watched(runs.watch(run_id, event["sse_id"])) == first[number + 1 :]
+
+
+async def test_ids_count_the_events_of_a_run():
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        seen = await watched(runs.watch(await runs.start("words", {})))
+        lives, numbers = zip(*(event["sse_id"].split("-") for event in seen[:-1]), strict=True)
+        assert len(set(lives)) == 1
+        assert [int(number) for number in numbers] == [*range(len(seen) - 1)]
+
+
+async def test_what_is_not_kept_any_more_is_told_as_a_gap():
+    async with Runs(flows={"words": chain(Words("a " * 200))}, keep=2000) as runs:
+        run_id = await runs.start("words", {})
+        await watched(runs.watch(run_id))
+        late = await watched(runs.watch(run_id))
+        assert late[0]["type"] == "gap"
+        assert [event["type"] for event in late].count("gap") == 1
+        assert 1 < len(late) < 100
+
+
+async def test_events_of_another_life_are_a_gap():
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        run_id = await runs.start("words", {})
+        all_of_them = await watched(runs.watch(run_id))
+        assert (await watched(runs.watch(run_id, "before-7")))[1:] == all_of_them
+
+
+@pytest.mark.parametrize("id", ["", "x", "-", "-1", "x-99999", "x-²", "x--1"])
+async def test_no_id_breaks_a_watcher(id: str):
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        run_id = await runs.start("words", {})
+        seen = await watched(runs.watch(run_id, id))
+        assert (seen[0]["type"], seen[-1]["type"]) == ("gap", "end")
+
+
+async def test_the_events_of_a_run_that_is_only_in_the_journal_are_a_gap(tmp_path: Path):
+    flow = chain(Words())
+    async with Runs(tmp_path / "runs.db", {"words": flow}) as runs:
+        await runs.start("words", {}, "one")
+        await watched(runs.watch("one"))
+    async with Runs(tmp_path / "runs.db", {"words": flow}) as runs:
+        assert [event["type"] for event in await watched(runs.watch("one"))] == ["gap", "end"]
+
+
+async def test_a_silent_run_sends_heartbeats():
+    gate = Gate()
+    async with Runs(flows={"words": chain(Words(gate=gate))}, heartbeat=0.01) as runs:
+        run_id = await runs.start("words", {})
+        async with asyncio.timeout(PATIENCE):
+            async for message in runs.watch(run_id):
+                if message == b": \n\n":
+                    break
+        gate.open.set()
+
+
+async def test_results_of_exec_are_told_where_nothing_was_streamed():
+    async with Runs(flows={"both": chain(Count(), Words())}) as runs:
+        seen = await watched(runs.watch(await runs.start("both", {})))
+        assert [event["output"]["text"] for event in seen if event["type"] == "result"] == ["Count 1"]
+
+
+# Who may run
+
+
+async def test_an_id_that_exists_is_refused():
+    gate = Gate()
+    async with Runs(flows={"words": chain(Words(gate=gate))}) as runs:
+        await runs.start("words", {}, "one")
+        with pytest.raises(Conflict, match="'one' runs already"):
+            await runs.start("words", {}, "one")
+        gate.open.set()
+        await stopped(runs, "one")
+        with pytest.raises(Conflict, match="there is a run 'one' already: choose another run_id"):
+            await runs.start("words", {}, "one")
+
+
+async def test_of_two_who_start_one_id_at_once_one_starts_it():
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        both = await asyncio.gather(*(runs.start("words", {}, "one") for _ in range(2)), return_exceptions=True)
+        assert sorted(type(it).__name__ for it in both) == ["Conflict", "str"]
+
+
+@pytest.mark.parametrize("run_id", ["", " ", "../x", "a/b", ".", "-x", "x" * 201, "a\nb", 7])
+async def test_an_id_that_no_address_can_hold_is_refused(run_id: Any):
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        with pytest.raises(Problem, match="write up to 200 letters"):
+            await runs.start("words", {}, run_id)
+
+
+async def test_what_is_not_there_is_not_found():
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        with pytest.raises(NotFound, match="there is no flow 'letters': there is words"):
+            await runs.start("letters", {})
+        for ask in (
+            runs.get,
+            runs.summary,
+            runs.history,
+            runs.store,
+            runs.trace,
+            runs.resume,
+            runs.cancel,
+            runs.delete,
+        ):
+            with pytest.raises(NotFound, match="there is no run 'one'"):
+                await ask("one")
+        with pytest.raises(NotFound):
+            await runs.answer("one", "yes")
+        with pytest.raises(NotFound):
+            await watched(runs.watch("one"))
+
+
+async def test_a_store_that_cannot_be_kept_is_refused_and_takes_no_place():
+    async with Runs(flows={"words": chain(Words())}, limit=1, waiting=0) as runs:
+        with pytest.raises(Problem, match="object"):
+            await runs.start("words", {"x": object()})
+        assert (await stopped(runs, await runs.start("words", {})))["status"] == "finished"
+
+
+async def test_what_is_beyond_the_limit_waits_and_what_is_beyond_that_is_refused():
+    gate = Gate()
+    async with Runs(flows={"words": chain(Words(gate=gate))}, limit=2, waiting=1) as runs:
+        started = [await runs.start("words", {}) for _ in range(3)]
+        with pytest.raises(Busy, match="2 runs may run and 1 wait, and they do: try again later"):
+            await runs.start("words", {})
+        await until(runs.watch(started[1]), of_type("chunk"))
+        statuses = [(await runs.get(run_id))["status"] for run_id in started]
+        assert statuses == ["running", "running", "waiting"]
+        gate.open.set()
+        assert [(await stopped(runs, run_id))["status"] for run_id in started] == ["finished"] * 3
+        await runs.start("words", {})
+
+
+async def test_a_run_that_waits_is_in_the_journal_already(tmp_path: Path):
+    gate = Gate()
+    async with Runs(tmp_path / "runs.db", {"words": chain(Words(gate=gate))}, limit=1) as runs:
+        await runs.start("words", {}, "first")
+        await runs.start("words", {"x": 1}, "second")
+        with Journal(tmp_path / "runs.db") as journal:
+            assert journal.load("second") == {"x": 1}
+
+
+# Stopping, and going on
+
+
+async def test_a_run_that_is_stopped_is_interrupted_and_can_be_resumed():
+    gate, counted = Gate(), list[str]()
+    async with Runs(flows={"words": chain(Count(counted), Words(gate=gate))}) as runs:
+        run_id = await runs.start("words", {})
+        await gate.reached.wait()
+        await runs.cancel(run_id)
+        assert (await runs.get(run_id))["status"] == "interrupted"
+        gate.open.set()
+        await runs.resume(run_id)
+        assert (await stopped(runs, run_id))["status"] == "finished"
+        assert counted == ["Count"]
+
+
+async def test_a_run_that_waits_for_its_turn_can_be_stopped():
+    gate = Gate()
+    async with Runs(flows={"words": chain(Words(gate=gate))}, limit=1) as runs:
+        await runs.start("words", {}, "first")
+        await runs.start("words", {}, "second")
+        await runs.cancel("second")
+        assert (await runs.get("second"))["status"] == "interrupted"
+        gate.open.set()
+        await stopped(runs, "first")
+        await runs.resume("second")
+        assert (await stopped(runs, "second"))["status"] == "finished"
+
+
+async def test_what_has_stopped_cannot_be_stopped():
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        run_id = await runs.start("words", {})
+        await stopped(runs, run_id)
+        with pytest.raises(Conflict, match="is finished, and does not run here: there is nothing to stop"):
+            await runs.cancel(run_id)
+
+
+async def test_what_is_finished_or_runs_cannot_be_resumed():
+    gate = Gate()
+    async with Runs(flows={"words": chain(Words(gate=gate))}) as runs:
+        run_id = await runs.start("words", {})
+        await gate.reached.wait()
+        with pytest.raises(Conflict, match="is running already: watch it"):
+            await runs.resume(run_id)
+        gate.open.set()
+        await stopped(runs, run_id)
+        with pytest.raises(Conflict, match="is finished already: fork it"):
+            await runs.resume(run_id)
+
+
+async def test_a_run_that_failed_says_why_and_where_and_can_be_resumed():
+    async with Runs(flows={"fail": chain(Count(), Fail())}) as runs:
+        run_id = await runs.start("fail", {})
+        state = await stopped(runs, run_id)
+        assert state["status"] == "failed"
+        assert state["error"].startswith("LookupError: nothing there")
+        assert {id: node["state"] for id, node in state["nodes"].items()} == {
+            "AsyncFlow": "failed", "AsyncFlow/Count": "done", "AsyncFlow/Fail": "failed",
+        }  # fmt: skip
+        await runs.resume(run_id)
+        assert (await stopped(runs, run_id))["nodes"]["AsyncFlow/Count"]["state"] == "restored"
+
+
+async def test_a_sync_flow_ends_with_the_step_at_which_it_is_stopped():
+    hold, after = Hold(), Hold()
+    async with Runs(flows={"hold": sync(hold, after)}) as runs:
+        run_id = await runs.start("hold", {})
+        await asyncio.to_thread(hold.reached.wait, PATIENCE)
+        stopping = asyncio.create_task(runs.cancel(run_id))
+        await asyncio.sleep(0)
+        hold.open.set()
+        await stopping
+        assert (await runs.get(run_id))["status"] == "interrupted"
+        assert not after.reached.is_set()
+
+
+async def test_a_node_that_calls_sys_exit_fails_its_run_alone():
+    class Exit(AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            raise SystemExit(3)
+
+    async with Runs(flows={"exit": chain(Exit()), "words": chain(Words())}) as runs:
+        state = await stopped(runs, await runs.start("exit", {}))
+        assert state["status"] == "failed"
+        assert "Exit raised SystemExit(3): raise an Exception in a server" in state["error"]
+        assert (await stopped(runs, await runs.start("words", {})))["status"] == "finished"
+
+
+async def test_closing_stops_all_runs_and_ends_all_watching(tmp_path: Path):
+    gate, flow = Gate(), None
+    flow = chain(Words(gate=gate))
+    runs = Runs(tmp_path / "runs.db", {"words": flow}, limit=1)
+    await runs.start("words", {}, "running")
+    await runs.start("words", {}, "waiting")
+    await gate.reached.wait()
+    watching = [asyncio.create_task(watched(runs.watch(run_id))) for run_id in ("running", "waiting")]
+    page = asyncio.create_task(watched(runs.watch_all("running")))
+    await asyncio.sleep(0)
+    assert await runs.close() == []
+    for watcher in watching:
+        assert (await watcher)[-1] == {"type": "end", "status": "interrupted"}
+    await page
+    with pytest.raises(Busy, match="the server is closing"):
+        await runs.start("words", {})
+    gate.open.set()
+    async with Runs(tmp_path / "runs.db", {"words": flow}) as again:
+        assert {run["run_id"]: run["status"] for run in await again.list()} == {
+            "running": "interrupted", "waiting": "interrupted",
+        }  # fmt: skip
+        for run_id in ("running", "waiting"):
+            await again.resume(run_id)
+            assert (await stopped(again, run_id))["status"] == "finished"
+
+
+async def test_closing_names_the_runs_whose_step_outlives_the_grace():
+    hold = Hold()
+    runs = Runs(flows={"hold": sync(hold)}, grace=0.01)
+    run_id = await runs.start("hold", {})
+    await asyncio.to_thread(hold.reached.wait, PATIENCE)
+    try:
+        assert await runs.close() == [run_id]
+    finally:
+        hold.open.set()
+        assert await runs.close() == []
+
+
+# Questions
+
+
+async def test_a_question_is_answered_and_the_run_goes_on():
+    async with Runs(flows={"ask": chain(Ask(["yes", "no"]), Words())}) as runs:
+        run_id = await runs.start("ask", {})
+        state = await stopped(runs, run_id)
+        assert state["status"] == "paused"
+        assert state["nodes"]["AsyncFlow/Ask"]["state"] == "waiting"
+        [question] = state["questions"]
+        assert (question["question"], question["choices"]) == ("Ask?", ["yes", "no"])
+        await runs.answer(run_id, "yes", by="ada")
+        assert (await stopped(runs, run_id))["status"] == "finished"
+        assert (await runs.store(run_id))["store"]["Ask"] == "yes"
+        [answer] = [row for row in await runs.history(run_id) if row["kind"] == "answer"]
+        assert (answer["value"], answer["by"]) == ("yes", "ada")
+
+
+async def test_who_answers_the_moment_the_question_is_asked_is_heard():
+    async with Runs(flows={"ask": chain(Ask())}) as runs:
+        run_id = await runs.start("ask", {})
+        [*_, asked] = await until(runs.watch(run_id), of_type("pause"))
+        await runs.answer(run_id, "yes", path=asked["path"])
+        assert (await stopped(runs, run_id))["status"] == "finished"
+
+
+async def test_of_two_answers_at_once_one_counts_and_the_other_is_told():
+    async with Runs(flows={"ask": chain(Ask())}) as runs:
+        run_id = await runs.start("ask", {})
+        await stopped(runs, run_id)
+        both = await asyncio.gather(runs.answer(run_id, "a"), runs.answer(run_id, "b"), return_exceptions=True)
+        assert [type(it) for it in both] == [type(None), Conflict]
+        await stopped(runs, run_id)
+        assert (await runs.store(run_id))["store"]["Ask"] == "a"
+
+
+async def test_an_answer_that_is_not_one_of_the_choices_is_refused():
+    async with Runs(flows={"ask": chain(Ask([1, 2]))}) as runs:
+        run_id = await runs.start("ask", {})
+        await stopped(runs, run_id)
+        with pytest.raises(Problem, match=r"3 is no answer: the choices are \[1, 2\]"):
+            await runs.answer(run_id, 3)
+        assert len((await runs.get(run_id))["questions"]) == 1
+
+
+async def test_a_question_that_is_asked_one_after_the_other_is_answered_each_time():
+    class Twice(AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            return [pause("first?"), pause("second?")]
+
+        async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared["answers"] = exec_res
+
+    async with Runs(flows={"twice": chain(Twice())}) as runs:
+        run_id = await runs.start("twice", {})
+        for answer in ("a", "b"):
+            assert (await stopped(runs, run_id))["status"] == "paused"
+            await runs.answer(run_id, answer)
+        await stopped(runs, run_id)
+        assert (await runs.store(run_id))["store"]["answers"] == '[\n "a",\n "b"\n]'
+
+
+async def test_a_question_outlives_the_server(tmp_path: Path):
+    flow = chain(Count(counted := []), Ask())
+    async with Runs(tmp_path / "runs.db", {"ask": flow}) as runs:
+        await stopped(runs, await runs.start("ask", {}, "one"))
+    async with Runs(tmp_path / "runs.db", {"ask": flow}) as runs:
+        state = await runs.get("one")
+        assert (state["status"], len(state["questions"])) == ("paused", 1)
+        assert state["nodes"]["AsyncFlow/Ask"]["state"] == "waiting"
+        await runs.answer("one", "yes")
+        assert (await stopped(runs, "one"))["status"] == "finished"
+        assert counted == ["Count"]
+
+
+# The past
+
+
+async def test_a_fork_runs_from_a_row_of_the_history():
+    async with Runs(flows={"two": chain(Count(counted := []), Words())}) as runs:
+        run_id = await runs.start("two", {"x": 1})
+        await stopped(runs, run_id)
+        counted_at = next(row["n"] for row in await runs.history(run_id) if row["path"] == "AsyncFlow/0:Count")
+        fork = await runs.fork(run_id, counted_at)
+        state = await runs.get(fork)
+        assert (state["status"], state["fork_of"]) == ("interrupted", {"run_id": run_id, "n": counted_at})
+        await runs.resume(fork)
+        assert (await stopped(runs, fork))["status"] == "finished"
+        assert counted == ["Count"]
+        assert (await runs.store(fork))["store"] == {"x": "1", "count": "Count 1", "Words": "to be or not"}
+
+
+async def test_the_store_is_seen_as_it_was_with_what_each_row_changed():
+    class Change(AsyncNode):
+        async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared["new"], shared["old"] = 1, 2
+            del shared["gone"]
+
+    async with Runs(flows={"change": chain(Change())}) as runs:
+        run_id = await runs.start("change", {"old": 1, "gone": 1})
+        await stopped(runs, run_id)
+        n = next(row["n"] for row in await runs.history(run_id) if row["kind"] == "node")
+        assert await runs.store(run_id, n - 1) == {
+            "n": n - 1, "store": {"old": "1", "gone": "1"}, "changes": {},
+        }  # fmt: skip
+        assert await runs.store(run_id, n) == {
+            "n": n, "store": {"old": "2", "new": "1"},
+            "changes": {"old": "changed", "new": "added", "gone": "removed"},
+        }  # fmt: skip
+        with pytest.raises(NotFound, match="has no record 99"):
+            await runs.store(run_id, 99)
+
+
+async def test_a_history_says_which_node_each_row_is_of():
+    async with Runs(flows={"two": branches(Count(name="a"), Count(name="b"))}) as runs:
+        run_id = await runs.start("two", {})
+        await stopped(runs, run_id)
+        rows = {row["path"]: row["id"] for row in await runs.history(run_id) if row["kind"] == "exec"}
+        graph = {node["name"]: node["id"] for node in runs.flows["two"].described()["nodes"]}
+        assert sorted(rows.values()) == [graph["a"], graph["b"]]
+
+
+async def test_a_timeline_is_a_page_of_its_own():
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        run_id = await runs.start("words", {})
+        await stopped(runs, run_id)
+        page = await runs.trace(run_id)
+        assert page.lower().startswith("<!doctype html>")
+        assert "Words" in page
+
+
+async def test_a_run_is_deleted_with_its_past():
+    gate = Gate()
+    async with Runs(flows={"words": chain(Words(gate=gate))}) as runs:
+        run_id = await runs.start("words", {})
+        await gate.reached.wait()
+        with pytest.raises(Conflict, match="runs: stop it first"):
+            await runs.delete(run_id)
+        gate.open.set()
+        await stopped(runs, run_id)
+        await runs.delete(run_id)
+        assert await runs.list() == []
+        await runs.start("words", {}, run_id)
+
+
+async def test_what_a_run_took_is_counted_over_its_stops():
+    async with Runs(flows={"usage": chain(Usage(), Ask(), Usage())}) as runs:
+        run_id = await runs.start("usage", {})
+        assert (await stopped(runs, run_id))["tokens"] == {"input": 10, "output": 2}
+        await runs.answer(run_id, 1)
+        assert (await stopped(runs, run_id))["tokens"] == {"input": 20, "output": 4}
+
+
+async def test_an_ended_run_is_forgotten_after_a_while_but_for_the_journal():
+    async with Runs(flows={"words": chain(Words())}, linger=0.0) as runs:
+        run_id = await runs.start("words", {})
+        await watched(runs.watch(run_id))
+        async with asyncio.timeout(PATIENCE):
+            while runs.lives:
+                await runs.bell.wait(PATIENCE)
+        assert (await runs.get(run_id))["event"] is None
+        assert (await runs.get(run_id))["status"] == "finished"
+
+
+# Runs of others
+
+
+async def test_a_run_of_the_command_line_is_shown_with_the_flow_that_fits(tmp_path: Path):
+    flow = chain(Count(), Ask())
+    with Journal(tmp_path / "runs.db") as journal:
+        with pytest.raises(BaseException, match="waits at"):
+            await journal.run_async(flow, {}, run_id="other")
+        async with Runs(journal, {"ask": flow, "words": chain(Words())}) as runs:
+            assert (await runs.get("other"))["flow"] == "ask"
+            await runs.answer("other", "yes")
+            assert (await stopped(runs, "other"))["status"] == "finished"
+
+
+async def test_a_run_of_an_unknown_flow_is_shown_and_not_resumed(tmp_path: Path):
+    with Journal(tmp_path / "runs.db") as journal:
+        with pytest.raises(LookupError):
+            await journal.run_async(chain(Count(), Fail()), {}, run_id="other")
+        async with Runs(journal, {"words": chain(Words())}) as runs:
+            state = await runs.get("other")
+            assert (state["flow"], state["status"], state["nodes"]) == (None, "failed", {})
+            with pytest.raises(Conflict, match="of no flow that is served here: words"):
+                await runs.resume("other")
+
+
+# The page's stream
+
+
+async def test_a_page_gets_the_runs_the_state_and_then_the_events():
+    gate = Gate()
+    async with Runs(flows={"words": chain(Words(gate=gate))}) as runs:
+        run_id = await runs.start("words", {})
+        await gate.reached.wait()
+        page = runs.watch_all(run_id)
+        [listed, *_] = await until(page, named("runs"))
+        assert [run["run_id"] for run in listed["runs"]] == [run_id]
+        [*_, state] = await until(page, named("state"))
+        assert state["outputs"][0]["text"] == "to be or "
+        gate.open.set()
+        seen = await until(page, lambda message: message.get("run", {}).get("status") == "finished")
+        assert [event["append"]["text"] for event in seen if event.get("type") == "chunk"] == ["not"]
+        await page.aclose()
+
+
+async def test_a_page_hears_of_all_runs():
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        page = runs.watch_all()
+        await until(page, named("runs"))
+        run_id = await runs.start("words", {})
+        await until(page, lambda message: message.get("status") == "finished" and message["run_id"] == run_id)
+        await runs.delete(run_id)
+        [*_, deleted] = await until(page, named("deleted"))
+        assert deleted["run_id"] == run_id
+        await page.aclose()
+
+
+async def test_a_page_gets_a_new_state_when_its_run_goes_on():
+    async with Runs(flows={"ask": chain(Words(), Ask())}) as runs:
+        run_id = await runs.start("ask", {})
+        await stopped(runs, run_id)
+        page = runs.watch_all(run_id)
+        await until(page, named("state"))
+        await runs.answer(run_id, "yes")
+        await until(page, named("state"))
+        await until(page, lambda message: message.get("status") == "finished")
+        await page.aclose()
+
+
+async def test_a_page_of_a_run_that_is_not_there_is_told(tmp_path: Path):
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        page = runs.watch_all("nothing")
+        [*_, missing] = await until(page, named("missing"))
+        assert missing["run_id"] == "nothing"
+        await page.aclose()
+
+
+async def test_a_page_hears_of_the_runs_of_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pocketflow.serve.runs.POLL", 0.01)
+    flow, asking = chain(Words()), chain(Ask())
+    async with Runs(tmp_path / "runs.db", {"words": flow, "ask": asking}) as runs:
+        page = runs.watch_all("other")
+        await until(page, named("missing"))
+        with Journal(tmp_path / "runs.db") as journal:
+            with pytest.raises(BaseException, match="waits at"):
+                await journal.run_async(asking, {}, run_id="other")
+            seen = await until(page, lambda message: message.get("status") == "paused" and "nodes" in message)
+            assert seen[-1]["nodes"]["AsyncFlow/Ask"]["state"] == "waiting"
+        await page.aclose()
+
+
+# Values
+
+
+async def test_a_value_that_json_lacks_stands_as_its_repr():
+    class Odd(AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            await emit({"type": "odd", "nan": float("nan"), "set": {1}, "text": "\ud800"})
+            deep: list[Any] = []
+            for _ in range(100_000):
+                deep = [deep]
+            await emit({"type": "deep", "value": deep})
+
+    async with Runs(flows={"odd": chain(Odd())}) as runs:
+        seen = {event["type"]: event for event in await watched(runs.watch(await runs.start("odd", {})))}
+        assert (seen["odd"]["nan"], seen["odd"]["set"], seen["odd"]["text"]) == ("nan", "{1}", "\ud800")
+        assert seen["deep"]["value"] == "(nested too deeply)"
+        assert seen["end"]["status"] == "finished"
+
+
+def test_messages_are_read_as_they_were_sent():
+    assert messages(b'id: a-1\nevent: run\ndata: {"x": "a: b"}\n\n: \n\n') == [
+        {"x": "a: b", "sse_id": "a-1", "sse_name": "run"}
+    ]
+
+
+def test_a_limit_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="limit=0: write 1 or more"):
+        Runs(flows={"words": AsyncFlow(start=Words())}, limit=0)

@@ -1,0 +1,289 @@
+"""How a run stands is folded from its events, and the same from its history."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+import pocketflow as pf
+from pocketflow.dataflow import Dataflow
+from pocketflow.graph import Graph
+from pocketflow.journal import Journal, Paused
+from pocketflow.stream import stream
+
+pytest.importorskip("starlette", reason="pocketflow.serve needs starlette")
+from pocketflow.serve.state import LONGEST, OUTPUTS, State
+from tests.serve.flows import Ask, Count, Fail, Words, branches, chain, sync
+
+
+async def folded(flow: Any, shared: dict[str, Any] | None = None) -> tuple[State, list[dict[str, Any]]]:
+    """The state after all events, and what each told."""
+    state, told = State(Graph(flow)), []
+    try:
+        async for event in stream(flow, {} if shared is None else shared):
+            told.append(state.apply(event))
+    except Exception:
+        state.stop("failed", [])
+    return state, told
+
+
+def brief(state: State) -> dict[str, tuple[str, int]]:
+    return {id: (node["state"], node["visits"]) for id, node in state.nodes.items()}
+
+
+class Items(pf.AsyncParallelBatchNode):
+    async def prep_async(self, shared: Any) -> Any:
+        return [1, 2, 3]
+
+    async def exec_async(self, item: Any) -> Any:
+        yield f"item {item}"
+
+
+class Entries(pf.AsyncParallelBatchFlow):
+    async def prep_async(self, shared: Any) -> Any:
+        return [{"i": 1}, {"i": 2}]
+
+
+class Loop(pf.AsyncNode):
+    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        shared["rounds"] = shared.get("rounds", 0) + 1
+        return "again" if shared["rounds"] < 3 else "done"
+
+
+def loop() -> Any:
+    node, words = Loop(), Words()
+    node.next(words, "again").next(node)
+    node.next(Words("the end", name="End"), "done")
+    return pf.AsyncFlow(start=node)
+
+
+def twins() -> Any:
+    """Two nodes of one name in one flow."""
+    return chain(Words("first"), Words("second"), Count())
+
+
+def nested() -> Any:
+    return chain(Count(name="before"), chain(Words(), Count(name="inside")), Count(name="after"))
+
+
+def source(x: int) -> int:
+    return x + 1
+
+
+def double(source: int) -> int:
+    return source * 2
+
+
+FLOWS: dict[str, Any] = {
+    "chain": lambda: chain(Words(), Count()),
+    "branches": lambda: branches(Words(name="a"), Words(name="b")),
+    "items": lambda: chain(Items(), Count()),
+    "entries": lambda: chain(Entries(start=Words())),
+    "loop": loop,
+    "twins": twins,
+    "nested": nested,
+    "sync": lambda: sync(pf.Node(), pf.Node()),
+    "node": Words,
+    "dataflow": lambda: Dataflow(source, double),
+}
+
+
+@pytest.mark.parametrize("make", FLOWS.values(), ids=FLOWS)
+async def test_nodes_stand_as_their_history_says(make: Any, tmp_path: Any):
+    flow = make()
+    live, _ = await folded(flow, {"x": 1})
+    past = State(Graph(flow))
+    with Journal(tmp_path / "runs.db") as journal:
+        shared = {"x": 1}
+        if isinstance(flow, pf.AsyncNode):
+            await journal.run_async(flow, shared, run_id="one")
+        else:
+            journal.run(flow, shared, run_id="one")
+        past.restore(journal.history("one"))
+    assert brief(past) == brief(live)
+    assert {node["state"] for node in live.nodes.values()} == {"done"}
+
+
+@pytest.mark.parametrize("make", FLOWS.values(), ids=FLOWS)
+async def test_what_events_tell_is_the_state_that_is_folded(make: Any):
+    """Who begins with nothing and assigns what each event tells has the state in the end."""
+    nodes: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
+    state, told = await folded(make(), {"x": 1})
+    for event in told:
+        nodes |= event.get("nodes", {})
+        if output := event.get("output"):
+            outputs[output["slot"]] = {**outputs.get(output["slot"], {}), **output}
+        if append := event.get("append"):
+            outputs[append["slot"]]["text"] += append["text"]
+    assert (nodes, list(outputs.values())) == (state.nodes, list(state.outputs.values()))
+
+
+async def test_each_branch_item_and_entry_has_an_output_of_its_own():
+    state, _ = await folded(branches(Words("a b", name="one"), Words("c d", name="two")))
+    assert {output["label"]: output["text"] for output in state.outputs.values()} == {"one": "a b", "two": "c d"}
+    state, _ = await folded(chain(Items()))
+    assert {output["label"]: output["text"] for output in state.outputs.values()} == {
+        "Items [0]": "item 1", "Items [1]": "item 2", "Items [2]": "item 3",
+    }  # fmt: skip
+    state, _ = await folded(chain(Entries(start=Words("x"))))
+    assert [output["label"] for output in state.outputs.values()] == ["Words [0]", "Words [1]"]
+
+
+async def test_an_output_is_that_of_the_last_visit():
+    state, _ = await folded(loop())
+    assert {output["label"]: output["path"] for output in state.outputs.values()} == {
+        "Words": "AsyncFlow/3:Words", "End": "AsyncFlow/5:End",
+    }  # fmt: skip
+
+
+async def test_nodes_of_one_name_have_outputs_of_their_own():
+    state, _ = await folded(twins())
+    assert [output["text"] for output in state.outputs.values() if output["kind"] == "stream"] == ["first", "second"]
+
+
+async def test_items_are_counted_while_they_run():
+    _, told = await folded(chain(Items()))
+    counts = [
+        (node["items_done"], node["items"]) for it in told if (node := it.get("nodes", {}).get("AsyncFlow/Items"))
+    ]
+    assert counts[0] == (0, 0)
+    assert counts[-1] == (3, 3)
+    assert all(done <= begun for done, begun in counts)
+
+
+async def test_retries_are_counted():
+    class Flaky(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            if self.cur_retry < 2:
+                raise ConnectionError
+
+    state, _ = await folded(chain(Flaky(max_retries=3)))
+    assert (state.retries, state.nodes["AsyncFlow/Flaky"]["retries"]) == (2, 2)
+
+
+async def test_of_a_run_that_failed_the_node_and_what_is_around_it_failed():
+    state, _ = await folded(chain(Count(), chain(Words(), Fail())))
+    assert {id: node["state"] for id, node in state.nodes.items()} == {
+        "AsyncFlow": "failed",
+        "AsyncFlow/Count": "done",
+        "AsyncFlow/AsyncFlow": "failed",
+        "AsyncFlow/AsyncFlow/Words": "done",
+        "AsyncFlow/AsyncFlow/Fail": "failed",
+    }
+
+
+async def test_what_code_inside_of_a_node_runs_is_no_visit_of_the_node():
+    class Outer(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            await chain(Words(), Words()).run_async({})
+            await chain(Words(), Words()).run_async({})
+
+    state, _ = await folded(chain(Outer()))
+    assert brief(state) == {"AsyncFlow": ("done", 1), "AsyncFlow/Outer": ("done", 1)}
+
+
+async def test_what_was_cut_short_inside_of_a_flow_that_went_on_does_not_run_for_ever():
+    class Forgiving(pf.AsyncFlow):
+        async def _run_async(self, shared: Any) -> Any:
+            try:
+                return await super()._run_async(shared)
+            except LookupError:
+                return None
+
+    state, _ = await folded(chain(Forgiving(start=chain(Fail())), Count()))
+    assert {id: node["state"] for id, node in state.nodes.items()} == {
+        "AsyncFlow": "done",
+        "AsyncFlow/Forgiving": "done",
+        "AsyncFlow/Forgiving/AsyncFlow": "failed",
+        "AsyncFlow/Forgiving/AsyncFlow/Fail": "failed",
+        "AsyncFlow/Count": "done",
+    }
+
+
+async def resumed(journal: Journal, flow: Any) -> State:
+    """The state of a run that waits for an answer, and then is resumed."""
+    with pytest.raises(Paused):
+        await journal.run_async(flow, {}, run_id="one")
+    journal.answer("one", "yes")
+    state = State(Graph(flow), journal.history("one"))
+
+    async def events() -> AsyncIterator[dict[str, Any]]:
+        async for event in journal.stream(flow, {}, run_id="one"):
+            yield event
+
+    async for event in events():
+        state.apply(event)
+    return state
+
+
+async def test_what_is_inside_of_a_restored_flow_is_restored_from_the_history(tmp_path: Any):
+    with Journal(tmp_path / "runs.db") as journal:
+        state = await resumed(journal, chain(chain(Words(), Count()), Ask()))
+    assert {id: node["state"] for id, node in state.nodes.items()} == {
+        "AsyncFlow": "done",
+        "AsyncFlow/AsyncFlow": "restored",
+        "AsyncFlow/AsyncFlow/Words": "restored",
+        "AsyncFlow/AsyncFlow/Count": "restored",
+        "AsyncFlow/Ask": "done",
+    }
+    assert [output["text"] for output in state.outputs.values() if output["label"] == "Count"] == ["Count 1"]
+
+
+async def test_a_question_from_the_history_waits_at_its_node(tmp_path: Any):
+    flow = branches(Ask(name="one"), chain(Count(), Ask(name="two")))
+    with Journal(tmp_path / "runs.db") as journal:
+        with pytest.raises(Paused):
+            await journal.run_async(flow, {}, run_id="one")
+        [run] = journal.runs()
+        state = State(Graph(flow))
+        state.restore(journal.history("one"))
+        state.stop(run["status"], run["questions"])
+    asking = {question["question"] for question in run["questions"]}
+    waiting = {Graph(flow)[id].name for id, node in state.nodes.items() if node["state"] == "waiting"}
+    assert "AsyncFlow" in waiting
+    assert {f"{name}?" for name in waiting & {"one", "two"}} == asking
+
+
+def chunk(path: str, text: Any, **more: Any) -> dict[str, Any]:
+    return {"type": "chunk", "path": path, "node": "Words", "chunk": text, **more}
+
+
+def test_of_a_long_output_the_end_is_kept_and_what_is_missing_is_counted():
+    state = State(Graph(chain(Words())))
+    for _ in range(5):
+        state.apply(chunk("AsyncFlow/0:Words", "x" * LONGEST))
+    [output] = state.outputs.values()
+    assert len(output["text"]) <= 2 * LONGEST
+    assert len(output["text"]) + output["cut"] == 5 * LONGEST
+
+
+def test_of_many_outputs_the_last_are_kept():
+    state = State(Graph(chain(Words())))
+    for item in range(OUTPUTS + 10):
+        state.apply(chunk("AsyncFlow/0:Words", "x", item=item))
+    assert [output["slot"] for output in state.outputs.values()][-1] == f"AsyncFlow/Words[{OUTPUTS + 9}]"
+    assert len(state.outputs) == OUTPUTS
+
+
+def test_chunks_that_are_no_text_are_shown_as_json():
+    state = State(Graph(chain(Words())))
+    state.apply(chunk("AsyncFlow/0:Words", {"a": 1}))
+    state.apply(chunk("AsyncFlow/0:Words", 2))
+    assert next(iter(state.outputs.values()))["text"] == '{\n "a": 1\n}\n2\n'
+
+
+def test_a_run_without_a_known_flow_shows_its_outputs_by_their_paths():
+    state = State(None)
+    state.apply({"type": "node_start", "path": "Flow/0:Words", "node": "Words"})
+    state.apply(chunk("Flow/0:Words", "text"))
+    [output] = state.outputs.values()
+    assert (output["id"], output["label"], output["text"], state.nodes) == (None, "Words", "text", {})
+
+
+def test_usage_that_is_no_number_of_tokens_does_not_end_the_run():
+    state = State(Graph(chain(Words())))
+    state.apply({"type": "usage", "path": "AsyncFlow/0:Words", "input_tokens": "many", "output_tokens": None})
+    assert state.tokens == {"input": 0, "output": 0}
