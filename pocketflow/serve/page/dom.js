@@ -12,7 +12,7 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-/** Set properties of an element, or of that with an id, but only those that differ: the others would cost a layout. */
+/** Set properties of an element or id that differ: to write the others would cost time, or move a cursor. */
 export function set(it, properties) {
   it = target(it);
   for (const [name, value] of Object.entries(properties)) if (it[name] !== value) it[name] = value;
@@ -28,7 +28,7 @@ export function mark(it, name, value) {
 /** Show a text, or hide its element where there is none. */
 export const say = (it, text) => set(it, { textContent: text, hidden: !text });
 
-/** Have a child for each item, in their order. Those that stay are kept, with focus, scroll and all. */
+/** Have a child for each item, in their order. Those that stay keep focus, scroll and all. */
 export function list(parent, items, keyOf, make, update = () => {}) {
   parent = target(parent);
   const before = parent.kept ?? new Map();
@@ -56,16 +56,11 @@ export function following(scroller, write) {
 
 /** How a state looks without colour. */
 export const MARKS = {
-  running: "●", done: "✓", finished: "✓", restored: "↺", waiting: "…", paused: "?", failed: "✕", stopped: "■",
-  interrupted: "■",
-}; // prettier-ignore
+  running: "●", done: "✓", finished: "✓", restored: "↺", waiting: "…", paused: "?", failed: "✕",
+  stopped: "■", interrupted: "■",
+};
 
-/** The sign of a state, to stand before a word. */
-export function sign() {
-  const made = element("i.sign");
-  made.ariaHidden = "true";
-  return made;
-}
+export const sign = () => element("i.sign", { ariaHidden: "true" });
 
 export function setSign(made, state) {
   mark(made, "data-state", state);
@@ -81,6 +76,6 @@ export const clock = time => time.toTimeString().slice(0, 8);
 export function duration(seconds) {
   if (seconds < 1) return `${Math.round(Math.max(seconds, 0) * 1000)} ms`;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
-  const minutes = Math.floor(seconds / 60);
-  return minutes < 60 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  const minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60);
+  return hours ? `${hours} h ${minutes % 60} min` : `${minutes} min ${Math.floor(seconds % 60)} s`;
 }

@@ -30,7 +30,9 @@ export function openForm() {
   (fields[0]?.field ?? find("run-name")).focus();
 }
 
-form.onkeydown = event => event.key === "Enter" && (event.ctrlKey || event.metaKey) && form.requestSubmit();
+form.addEventListener("keydown", event => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+});
 
 form.onsubmit = async event => {
   event.preventDefault();
@@ -38,7 +40,8 @@ form.onsubmit = async event => {
   try {
     const values = Object.fromEntries(fields.map(valueOf).filter(([, value]) => value !== undefined));
     remember();
-    await start(flow.slug, { shared: flow.inputs ? values : values.store, run_id: find("run-name").value.trim() || null });
+    const run_id = find("run-name").value.trim() || null;
+    await start(flow.slug, { shared: flow.inputs ? values : values.store, run_id });
     find("new-run").close();
   } catch (error) {
     say("new-error", error.message);

@@ -1,7 +1,7 @@
 // The picture of a flow, and on it how the nodes stand.
 
-import { MARKS, element, find, joined, list, mark, plural, set, setSign, sign } from "./dom.js";
-import { changed, flow, nodesThen, row, state } from "./state.js";
+import { MARKS, element, find, joined, mark, plural, set } from "./dom.js";
+import { changed, flow, row, state, then } from "./state.js";
 
 const SMALLEST = 0.72; // of its size; a picture with less room than that scrolls
 
@@ -10,35 +10,29 @@ let boxes = new Map(); // graph id -> its group, name, title and badges
 
 export function drawGraph() {
   if (shown !== (flow()?.svg ?? "")) show(flow()?.svg ?? "");
-  const nodes = nodesThen();
+  const { nodes } = then();
   for (const [id, box] of boxes) drawNode(box, id, nodes.get(id));
-  const states = new Set([...boxes.keys()].map(id => nodes.get(id)?.state).filter(Boolean));
-  list("legend", [...states].sort(), it => it, () => element("li", {}, sign(), ""), drawKey);
-  set("legend", { hidden: !states.size });
-}
-
-function drawKey(item, state) {
-  setSign(item.firstChild, state);
-  set(item.lastChild, { data: state });
 }
 
 function show(picture) {
   shown = picture;
   const svg = picture && new DOMParser().parseFromString(picture, "image/svg+xml").documentElement;
   boxes = new Map(svg && [...svg.querySelectorAll("[data-id]")].map(group => [group.dataset.id, boxOf(group)]));
-  find("picture").replaceChildren(svg || element("p.empty", {}, state.run ? "The flow of this run is not served here." : ""));
+  const unknown = state.run ? "The flow of this run is not served here." : "";
+  find("graph").replaceChildren(svg || element("p.empty", {}, unknown));
   if (!svg) return;
   svg.setAttribute("role", "group"); // a picture would hide its nodes from screen readers
   svg.style.minWidth = `${SMALLEST * svg.getAttribute("width")}px`;
 }
 
 function boxOf(group) {
-  const [x, y, width, height] = ["x", "y", "width", "height"].map(name => +group.querySelector("rect").getAttribute(name));
+  const rect = group.querySelector("rect");
+  const [x, y, width, height] = ["x", "y", "width", "height"].map(name => +rect.getAttribute(name));
   const title = group.querySelector("title");
   mark(group, "tabindex", 0);
   mark(group, "role", "button");
   group.onclick = () => choose(group.dataset.id);
-  group.onkeydown = event => [" ", "Enter"].includes(event.key) && (event.preventDefault(), choose(group.dataset.id));
+  group.addEventListener("keydown", event => [" ", "Enter"].includes(event.key) && choose(group.dataset.id));
   const badges = { mark: badge(x + 3, y + 3), visits: badge(x + width, y), items: badge(x + width, y + height) };
   badges.mark.classList.add("mark");
   group.append(...Object.values(badges));

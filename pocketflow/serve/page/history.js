@@ -1,7 +1,7 @@
 // One axis of time for all that a run was: the scrubber, the store at each moment, the timeline.
 
 import { clock, duration, element, find, joined, list, mark, plural, say, set } from "./dom.js";
-import { readStore, storeKey, timelineOf } from "./server.js";
+import { readMoment, timelineOf } from "./server.js";
 import { changed, isLive, nameOf, row, state } from "./state.js";
 
 // Rows of the history, in words
@@ -23,9 +23,7 @@ export const factsOf = ({ kind, action, seconds, changes, by, value }) => joined
 
 // The scrubber
 
-const THUMB = 16; // pixels; the first tick is below its middle
-const COLOURS = { node: "--green", flow: "--green", pause: "--amber", answer: "--amber", status: "--ink" };
-let ticked = ""; // what the ticks show
+const TICKS = { node: "done", flow: "done", pause: "waiting", answer: "waiting" }; // kind of a row -> state of its tick
 
 find("moment").oninput = ({ target }) => look(+target.value);
 find("back").onclick = () => move(-1);
@@ -48,43 +46,42 @@ export function drawHistory() {
   set("back", { disabled: !rows.length || at === 0 });
   for (const id of ["forward", "now", "fork"]) set(id, { disabled: isNow || (id === "fork" && state.isBusy) });
   drawTicks();
+  if (!isNow || state.tab === "store") readMoment();
 }
 
+/** A tick for each row: a long one where a visit ended or a person was asked. */
 function drawTicks() {
-  const canvas = find("ticks"), { clientWidth: width, clientHeight: height } = canvas, colours = getComputedStyle(canvas);
-  if (ticked === (ticked = `${state.id} ${state.rows.length} ${width} ${colours.color}`)) return;
-  Object.assign(canvas, { width: width * devicePixelRatio, height: height * devicePixelRatio });
-  const brush = canvas.getContext("2d");
-  brush.scale(devicePixelRatio, devicePixelRatio);
-  for (const [index, { kind, status }] of state.rows.entries()) {
-    const size = kind in COLOURS ? height : height / 2;
-    brush.fillStyle = colours.getPropertyValue(status === "failed" ? "--red" : (COLOURS[kind] ?? "--soft"));
-    brush.fillRect(THUMB / 2 + (index / state.rows.length) * (width - THUMB) - 1, height - size, 2, size);
-  }
+  const { rows } = state, [plain, ...states] = find("ticks").children;
+  if (find("ticks").rows === rows) return;
+  find("ticks").rows = rows;
+  mark("ticks", "viewBox", `0 0 ${rows.length} 2`);
+  const stateOf = ({ kind, status }) => (status === "failed" ? status : TICKS[kind]);
+  const lines = (wanted, size) => rows.map((row, at) => (stateOf(row) === wanted ? `M${at} 2v${size}` : "")).join("");
+  mark(plain, "d", lines(undefined, -1));
+  for (const path of states) mark(path, "d", lines(path.dataset.state, -2));
 }
 
 // The store
 
 export function drawStore() {
-  if (state.store?.key !== storeKey()) readStore();
-  const { values = [], changes = new Map(), error } = state.store ?? {};
-  const removed = [...changes.keys()].filter(key => changes.get(key) === "removed").map(key => [key, ""]);
-  list("values", [...values, ...removed], ([key]) => key, makeValue, (item, [key, text]) => drawValue(item, text, changes.get(key)));
-  say("no-store", error ?? (state.store && !values.length && "The store is empty."));
-  const change = changes.size ? `It changed ${plural(changes.size, "value")}.` : "It changed nothing.";
-  say("store-note", row() ? `After step ${state.at + 1}, ${titleOf(row())}. ${change}` : "As it was recorded last.");
+  const { store = new Map(), changes = new Map(), error } = state.moment ?? {};
+  const keys = [...new Set([...store.keys(), ...changes.keys()])]; // what was removed is in `changes` alone
+  list("values", keys, key => key, makeValue, ({ parts }, key) => {
+    const how = row() ? (changes.get(key) ?? "") : "";
+    mark(parts.item, "data-state", how || null);
+    set(parts.how, { textContent: how });
+    set(parts.text, { textContent: store.get(key) ?? "" });
+  });
+  say("no-store", error ?? (state.moment && !keys.length && "The store is empty."));
+  const change = changes.size ? plural(changes.size, "value") : "nothing";
+  const then = row() && `After step ${state.at + 1}, ${titleOf(row())}, which changed ${change}.`;
+  say("store-note", then ?? "As it was recorded last.");
 }
 
-function makeValue([key]) {
+function makeValue(key) {
   const parts = { how: element("small"), text: element("pre") };
-  const item = element("div", {}, element("dt", {}, element("b", {}, key), parts.how), element("dd", {}, parts.text));
-  return Object.assign(item, { parts });
-}
-
-function drawValue(item, text, how = "") {
-  mark(item, "data-state", how || null); // at a moment of the past alone there are changes to show
-  set(item.parts.how, { textContent: how });
-  set(item.parts.text, { textContent: text });
+  parts.item = element("div", {}, element("dt", {}, element("b", {}, key), parts.how), element("dd", {}, parts.text));
+  return Object.assign(parts.item, { parts });
 }
 
 // The timeline: a page of its own, in a frame that can reach nothing of this one

@@ -2,7 +2,7 @@
 
 import { asText, clock, element, find, following, joined, list, mark, plural, say, set, setSign, sign } from "./dom.js";
 import { factsOf, titleOf } from "./history.js";
-import { changed, chosenNodes, flow, nameOf, outputsThen, state } from "./state.js";
+import { changed, chosenNodes, flow, nameOf, state, then } from "./state.js";
 
 const CARDS = 48; // so many are drawn, and not more
 const STEPS = 100;
@@ -12,7 +12,7 @@ find("show-all").onclick = () => changed({ node: null });
 
 export function drawOutput() {
   const ids = chosenNodes();
-  const outputs = outputsThen().filter(({ id }) => !ids || ids.has(id));
+  const outputs = [...then().outputs.values()].filter(({ id }) => !ids || ids.has(id));
   const cards = inOrder(foremost(outputs)), left = outputs.length - cards.length;
   list("cards", cards, ({ slot }) => slot, makeCard, drawCard);
   say("more-cards", left && `${plural(left, "more")} not shown. Choose a node in the graph to see its own.`);
@@ -42,11 +42,10 @@ const empty = () =>
   : "Nothing was said. The store has what came of it.";
 
 function makeCard() {
-  const card = element("article.card");
-  const parts = { sign: sign(), label: element("b.cut"), size: element("small"), cut: element("p.note"), body: element("pre") };
-  parts.body.tabIndex = 0;
-  card.append(element("header", {}, parts.sign, parts.label, parts.size), parts.cut, parts.body);
-  return Object.assign(card, { parts, text: "" });
+  const parts = { sign: sign(), label: element("b.cut"), size: element("small") };
+  const header = element("header", {}, ...Object.values(parts));
+  Object.assign(parts, { cut: element("p.note"), body: element("pre", { tabIndex: 0 }) });
+  return Object.assign(element("article.card", {}, header, parts.cut, parts.body), { parts, text: "" });
 }
 
 function drawCard(card, { label, state, text, cut }) {
@@ -56,7 +55,9 @@ function drawCard(card, { label, state, text, cut }) {
   set(parts.label, { textContent: label, title: label });
   set(parts.size, { textContent: joined([!isUsual && state, plural(cut + text.length, "char")]) });
   say(parts.cut, cut && `${plural(cut, "character")} before this are left out.`);
-  if (card.text !== text) following(parts.body, () => write(card, text));
+  if (card.text === text) return;
+  if (state === "running") following(parts.body, () => write(card, text));
+  else write(card, text);
 }
 
 /** Add what is new to a text that goes on: to lay all of it out again for each word would be slow. */
@@ -70,23 +71,24 @@ function write(card, text) {
 // The steps of the chosen node
 
 function drawSteps(ids) {
-  const steps = ids ? state.rows.map((row, at) => ({ ...row, at })).filter(({ id }) => ids.has(id)).slice(-STEPS) : [];
+  const steps = state.rows.map((row, at) => ({ ...row, at })).filter(({ id }) => ids?.has(id)).slice(-STEPS);
   set("only", { hidden: !ids });
   set("only-name", { textContent: nameOf(state.node) });
   set("steps-title", { hidden: !steps.length });
-  list("steps", steps, ({ n }) => n, makeStep, (item, { at }) => mark(item, "aria-current", at === state.at ? "step" : null));
+  list("steps", steps, ({ n }) => `${state.id} ${n}`, makeStep, drawStep);
 }
 
 function makeStep(step) {
-  const { at, path, kind, result } = step, title = "Look at this moment";
-  const place = element("button.link", { textContent: at + 1, title, onclick: () => changed({ at }) });
-  const facts = [element("b", { title: path }, titleOf(step)), element("small", {}, factsOf(step))];
-  return element("li", {}, place, ...facts, kind === "exec" ? element("pre", {}, result ?? "") : "");
+  const { at, path, result } = step;
+  const look = element("button.link", { title: path, onclick: () => changed({ at }) }, `${at + 1} ${titleOf(step)}`);
+  return element("li", {}, look, element("small", {}, factsOf(step)), element("pre", {}, result ?? ""));
 }
+
+const drawStep = (item, { at }) => mark(item, "aria-current", at === state.at ? "step" : null);
 
 // Events
 
-const KNOWN = new Set(["type", "path", "node", "id", "item", "nodes", "output", "append", "run", "number", "came"]);
+const KNOWN = "type path node id item nodes output append run run_id number came".split(" "); // what is said elsewhere
 let drawn = ""; // which run, filter and last event stand there
 
 find("filter").oninput = ({ target }) => changed({ filter: target.value });
@@ -94,8 +96,8 @@ find("filter").oninput = ({ target }) => changed({ filter: target.value });
 export function drawEvents() {
   const { events, filter, id } = state, wanted = filter.toLowerCase();
   if (drawn === (drawn = `${id} ${filter} ${events.at(-1)?.number}`)) return;
-  const found = events.filter(event => spoken(event).includes(wanted));
-  following(find("lines"), () => list("lines", found, ({ number }) => `${id} ${number}`, makeLine));
+  const found = events.filter(event => spoken(event).includes(wanted)), keyOf = ({ number }) => `${id} ${number}`;
+  following(find("lines"), () => list("lines", found, keyOf, makeLine));
   say("event-count", events.length && `${found.length} of the last ${events.length}`);
   say("no-events", events.length ? "" : "Events show here as they happen. What was before stands in the history below.");
 }
@@ -105,13 +107,12 @@ const placeOf = ({ path = "", item }) => (item === undefined ? path : `${path}[$
 
 /** What a node itself has put into an event, or what the server says of the run. */
 function detailsOf(event) {
-  const own = Object.entries(event).filter(([name, value]) => !KNOWN.has(name) && value !== null);
+  const own = Object.entries(event).filter(([name, value]) => !KNOWN.includes(name) && value !== null);
   const told = event.type === "status" ? event.run?.status : "";
   return joined([told, ...own.map(([name, value]) => `${name} ${asText(value)}`)]);
 }
 
 function makeLine(event) {
-  const { came, type } = event;
-  const [time, name] = [element("time.soft", {}, clock(came)), element("b", {}, type)];
-  return element("li", {}, time, name, element("span", {}, placeOf(event)), element("span.soft", {}, detailsOf(event)));
+  const texts = [clock(event.came), event.type, placeOf(event), detailsOf(event)];
+  return element("li", {}, ...["time.soft", "b", "span", "p.soft"].map((tag, n) => element(tag, {}, texts[n])));
 }

@@ -1,9 +1,8 @@
 // What is asked of the server, and the one connection over which it tells what happens.
 
-import { TOLD, changed, chosen, row, state, toldFlows } from "./state.js";
+import { TOLD, changed, chosen, row, state, toldFlows, toldMoment } from "./state.js";
 
 const RETRY = 2000; // milliseconds until a connection that was refused is tried again
-const PAUSE = 300; // between two readings of a history that grows
 const ADDS_ROWS = new Set(["node_end", "item_end", "pause", "status"]); // events after which it has grown
 
 const urlOf = (id, rest = "") => `api/runs/${encodeURIComponent(id)}${rest}`;
@@ -23,7 +22,7 @@ const isUnreachable = error => error instanceof TypeError; // which is what fetc
 
 // What a person asks for
 
-/** Do what a button says, one at a time. What goes wrong is shown. */
+/** Do one thing at a time, and show what goes wrong. */
 async function attempt(work) {
   if (state.isBusy) return;
   changed({ isBusy: true, notice: "" });
@@ -43,7 +42,7 @@ export const resume = () => post(urlOf(state.id, "/resume"));
 export const answer = (path, value) => post(urlOf(state.id, "/answer"), { value, path, by: "web" });
 export const remove = id => attempt(() => call("DELETE", urlOf(id)));
 
-/** A new run that has all that was recorded until the moment that is looked at, and goes on from there. */
+/** A new run that goes on from the moment that is looked at. */
 export const fork = () =>
   attempt(async () => {
     const { run_id } = await call("POST", urlOf(state.id, "/fork"), { after: row().n });
@@ -51,7 +50,7 @@ export const fork = () =>
     await call("POST", urlOf(run_id, "/resume"), {});
   });
 
-/** Start a run and show it. What goes wrong is raised. */
+/** Start a run and show it; raises what goes wrong. */
 export async function start(slug, body) {
   const { run_id } = await call("POST", `api/flows/${encodeURIComponent(slug)}/runs`, body);
   choose(run_id);
@@ -67,9 +66,7 @@ export function choose(id) {
 
 let source = null;
 
-/** Listen to all runs, and to the events of the chosen one.
- *
- * A browser opens six connections to a host at most, so a tab that nobody sees keeps none. */
+/** Listen to all runs and to the chosen one. A browser opens six connections to a host, so a hidden tab keeps none. */
 export function connect() {
   source?.close();
   source = null;
@@ -79,13 +76,13 @@ export function connect() {
   for (const name of Object.keys(TOLD)) opened.addEventListener(name, hear);
   opened.onopen = () => state.connection === "open" || readFlows();
   opened.onerror = () => {
-    changed({ connection: "lost" }); // a browser connects again, but not where it was refused
+    changed({ connection: "lost" }); // a browser comes back by itself, unless it was refused
     if (opened.readyState === EventSource.CLOSED) setTimeout(() => opened === source && reconnect(), RETRY);
   };
 }
 
 function reconnect() {
-  readFlows(); // if a token is asked for, this loads the page again
+  readFlows(); // which notices when a token is asked for
   connect();
 }
 
@@ -97,8 +94,8 @@ function hear({ type, data }) {
 
 // What the page reads by itself
 
-/** `work` once at a time, with a pause; the calls that come meanwhile become one. */
-function oneAtATime(work) {
+/** `work` once at a time, with milliseconds of pause; calls that come meanwhile become one. */
+function oneAtATime(pause, work) {
   let isUnderWay = false, isAskedFor = false;
   return async () => {
     isAskedFor = true;
@@ -106,28 +103,26 @@ function oneAtATime(work) {
       isUnderWay = true;
       isAskedFor = false;
       await work().catch(error => isUnreachable(error) || changed({ notice: error.message }));
-      await new Promise(done => setTimeout(done, PAUSE));
+      await new Promise(done => setTimeout(done, pause));
       isUnderWay = false;
     }
   };
 }
 
-const readFlows = oneAtATime(async () => toldFlows(await call("GET", "api/flows")));
+const readFlows = oneAtATime(300, async () => toldFlows(await call("GET", "api/flows")));
 
-const readHistory = oneAtATime(async () => {
+const readHistory = oneAtATime(300, async () => {
   const { id, rows } = state;
   if (id === null) return;
   const told = await call("GET", urlOf(id, rows.length ? `/history?after=${rows.at(-1).n}` : "/history"));
   if (rows === state.rows) changed({ rows: [...rows, ...told.rows] }); // else another run was chosen meanwhile
 });
 
-/** Of which moment `state.store` has to be. */
-export const storeKey = () => `${state.id} ${row()?.n ?? `now ${state.rows.length}`}`;
-
-export const readStore = oneAtATime(async () => {
-  const key = storeKey();
-  const told = await call("GET", urlOf(state.id, row() ? `/store?after=${row().n}` : "/store")).catch(error => ({ error }));
-  if (isUnreachable(told.error)) throw told.error;
-  const { store = {}, changes = {}, error } = told;
-  changed({ store: { key, values: Object.entries(store), changes: new Map(Object.entries(changes)), error: error?.message } });
+/** Read how all was at the moment that is looked at, unless that is there already. */
+export const readMoment = oneAtATime(30, async () => {
+  const { id, rows } = state, key = `${id} ${row()?.n ?? `now ${rows.length}`}`;
+  if (state.moment?.key === key || !rows.length) return;
+  const url = urlOf(id, row() ? `/store?after=${row().n}` : "/store");
+  const told = await call("GET", url).catch(error => ({ error: error.message }));
+  if (id === state.id) toldMoment(key, told);
 });

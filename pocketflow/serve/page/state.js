@@ -1,26 +1,26 @@
-// The one state of the page. What the server tells and what a person does changes it and calls `changed`; before the
-// next frame the page is drawn from it. Nothing here touches the document or the network.
+// The one state of the page, changed by what the server tells and by what a person does. Whoever changes it calls
+// `changed`; before the next frame the page is drawn from it. Nothing here touches the document or the network.
 
 const EVENTS = 500; // so many are kept
 const LONGEST = 60_000; // characters of an output; of a longer one the end is kept
 
 const ofRun = () => ({
-  run: null, // the summary of the chosen run; null until the server has told it
+  run: null, // its summary; null until it is told
   isMissing: false, // whether the server has no such run
-  nodes: new Map(), // graph id -> how the node stands
-  outputs: new Map(), // slot -> output
+  nodes: new Map(), // by graph id
+  outputs: new Map(), // by slot
   events: [], // the last ones, each with its number and when it came
-  rows: [], // the history as far as it was read
+  rows: [], // the history, as far as it was read
   at: null, // the index of the row that is looked at; null is now
-  store: null, // {key, values, changes, error}; `key` says of which moment
+  moment: null, // {key, store, changes, nodes, outputs, error}: how it was then, and `key` says when
   node: null, // the id of the chosen node
 });
 
 export const state = {
-  flows: null, // slug -> flow; null until the server has told them
+  flows: null, // by slug; null until they are told
   flow: null, // the slug of the chosen one
-  runs: null, // summaries, newest first; null until the server has told them
-  more: 0, // how many older runs there are
+  runs: null, // summaries, newest first; null until they are told
+  more: 0, // how many older ones there are
   id: null, // of the chosen run
   ...ofRun(),
   tab: "output",
@@ -34,7 +34,6 @@ export const state = {
 let draw = () => {};
 let isDue = false;
 
-/** Have `work` called before the next frame after a change. */
 export function onChange(work) {
   draw = work;
 }
@@ -65,10 +64,8 @@ export function toldFlows({ flows }) {
 export const TOLD = {
   runs: ({ runs, more }) => changed({ runs, more, connection: "open" }),
   run: toldRun,
-  state({ nodes, outputs, ...run }) {
-    const bySlot = new Map(outputs.map(output => [output.slot, output]));
-    changed({ run, nodes: new Map(Object.entries(nodes)), outputs: bySlot, flow: run.flow ?? state.flow, isMissing: false });
-  },
+  state: ({ nodes, outputs, ...run }) =>
+    changed({ run, flow: run.flow ?? state.flow, isMissing: false, ...indexed({ nodes, outputs }) }),
   missing: () => changed({ run: null, isMissing: true }),
   deleted({ run_id }) {
     changed({ runs: state.runs.filter(run => run.run_id !== run_id) });
@@ -76,6 +73,17 @@ export const TOLD = {
   },
   message: toldEvent,
 };
+
+export function toldMoment(key, { store = {}, changes = {}, nodes = {}, outputs = [], error }) {
+  const maps = { store: new Map(Object.entries(store)), changes: new Map(Object.entries(changes)) };
+  changed({ moment: { key, error, ...maps, ...indexed({ nodes, outputs }) } });
+}
+
+/** As maps: an object has keys of its own. */
+const indexed = ({ nodes, outputs }) => ({
+  nodes: new Map(Object.entries(nodes)),
+  outputs: new Map(outputs.map(output => [output.slot, output])),
+});
 
 function toldRun(summary) {
   const known = state.runs.find(run => run.run_id === summary.run_id);
@@ -119,6 +127,9 @@ export const row = () => (state.at === null ? null : state.rows[state.at]);
 export const isLive = run => run?.status === "running" || run?.status === "waiting";
 export const secondsOf = run => (Date.parse(run.ended ?? new Date()) - Date.parse(run.started)) / 1000;
 
+/** `nodes` and `outputs` at the moment that is looked at, or at the one before until it is told. */
+export const then = () => (state.at !== null && state.moment) || state;
+
 /** The ids of the chosen node and of all inside of it; null if none is chosen. */
 export function chosenNodes() {
   if (state.node === null) return null;
@@ -126,49 +137,3 @@ export function chosenNodes() {
   for (const { id, parent } of flow()?.nodes ?? []) if (ids.has(parent)) ids.add(id); // a flow stands before its nodes
   return ids;
 }
-
-/** How the nodes stand at the moment that is looked at, by id. */
-export const nodesThen = () => (state.at === null ? state.nodes : replayed(rowsThen()));
-
-/** What had been said by then. */
-export const outputsThen = () => [...(state.at === null ? state.outputs : recorded(rowsThen())).values()];
-
-const rowsThen = () => state.rows.slice(0, state.at + 1).filter(row => row.id);
-
-/** A visit that has rows but no end is running, and so is what it is inside of. */
-function replayed(rows) {
-  const parents = new Map(flow()?.nodes.map(node => [node.id, node.parent]));
-  const nodes = new Map();
-  const nodeOf = id => nodes.get(id) ?? nodes.set(id, { paths: new Set(), visits: 1, items_done: 0 }).get(id);
-  for (const { id, path, kind } of rows) {
-    const node = nodeOf(id), visit = visitOf(path);
-    if (!node.paths.has(visit)) node.items_done = 0;
-    node.visits = node.paths.add(visit).size;
-    node.state = { node: "done", flow: "done", pause: "waiting" }[kind] ?? "running";
-    node.items = itemOf(path) ? ++node.items_done : node.items_done;
-    for (let around = parents.get(id); around; around = parents.get(around)) nodeOf(around).state = "running";
-  }
-  const { kind, status } = row();
-  if (kind === "status" && status !== "running") end(nodes, status === "finished" ? "done" : "stopped");
-  return nodes;
-}
-
-function end(nodes, how) {
-  for (const node of nodes.values()) if (node.state === "running") node.state = how;
-}
-
-/** The results of the last visits; in full where the page has the output of that very visit. */
-function recorded(rows) {
-  const full = new Map([...state.outputs.values()].map(output => [output.path, output]));
-  const outputs = new Map();
-  for (const { id, path, result } of rows.filter(row => row.kind === "exec")) {
-    const slot = path.replace(/\/\d+:/g, "/"); // of all visits
-    const label = [nameOf(id), ...(path.match(/\[\d+\]/g) ?? [])].join(" ");
-    const output = { slot, id, label, state: "done", text: result ?? "", cut: 0 };
-    outputs.set(slot, itemOf(path) ? output : { ...output, ...full.get(visitOf(path)), slot });
-  }
-  return outputs;
-}
-
-const visitOf = path => path.replace(/\/(prep|exec)(\[\d+\])?$/, "");
-const itemOf = path => /\/exec\[\d+\]$/.test(path);

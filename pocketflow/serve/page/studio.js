@@ -17,7 +17,7 @@ import { choose, connect, fork, resume, stop } from "./server.js";
 import { changed, flow, isLive, onChange, secondsOf, state } from "./state.js";
 
 const PANES = {
-  welcome: drawWelcome, graph: () => {}, output: drawOutput, store: drawStore, timeline: drawTimeline, events: drawEvents,
+  welcome: drawWelcome, graph() {}, output: drawOutput, store: drawStore, timeline: drawTimeline, events: drawEvents,
 };
 
 function draw() {
@@ -40,8 +40,8 @@ function drawRail() {
   set("flows", { value: state.flow ?? "", disabled: flows.length < 2 });
   set("new", { disabled: !canStart() });
   list("runs", state.runs ?? [], ({ run_id }) => run_id, makeRun, drawRun);
-  const more = state.more && `${plural(state.more, "older run")} not shown.`;
-  say("no-runs", state.runs?.length === 0 ? "No runs yet. Start one above, or from the command line with the same journal." : more);
+  const none = "No runs yet. Start one above, or from the command line with the same journal.";
+  say("no-runs", state.runs?.length === 0 ? none : state.more && `${plural(state.more, "older run")} not shown.`);
   mark(document.body, "data-rail", state.isRailOpen ? "open" : null);
   set("veil", { hidden: !state.isRailOpen });
 }
@@ -51,18 +51,18 @@ const canStart = () => state.flows?.get(state.flow)?.findings.length === 0;
 function makeRun({ run_id }) {
   const parts = { sign: sign(), name: element("b.cut"), time: element("small"), facts: element("small.cut") };
   parts.run = element("button.run", { title: run_id, onclick: () => choose(run_id) }, ...Object.values(parts));
-  const label = `Delete ${run_id}`;
-  parts.remove = element("button.plain.remove", { title: label, ariaLabel: label, onclick: () => askToDelete(run_id) }, "✕");
+  const properties = { title: `Delete ${run_id}`, onclick: () => askToDelete(run_id) };
+  parts.remove = element("button.plain.remove", properties, "✕");
   return Object.assign(element("li", {}, parts.run, parts.remove), { parts });
 }
 
 function drawRun({ parts }, run) {
-  const { run_id, status, questions, tokens } = run, sum = tokens.input + tokens.output;
+  const { run_id, status, questions } = run;
   setSign(parts.sign, status);
   set(parts.name, { textContent: run_id.startsWith(`${run.flow}-`) ? run_id.slice(run.flow.length + 1) : run_id });
   set(parts.time, { textContent: timeOf(run) });
   const asks = questions.length ? `asks ${questions.length > 1 ? plural(questions.length, "question") : "you"}` : "";
-  set(parts.facts, { textContent: joined([status, asks, run.flow, sum && plural(sum, "token")]) });
+  set(parts.facts, { textContent: joined([status, asks, run.flow]) });
   mark(parts.run, "aria-current", run_id === state.id ? "true" : null);
   set(parts.remove, { hidden: isLive(run) });
 }
@@ -100,11 +100,12 @@ function drawBands() {
 }
 
 function drawWelcome() {
-  const { name, doc, findings = [] } = flow() ?? {}, { isMissing, flows, id } = state;
-  say("welcome-title", isMissing ? `There is no run ${id}` : name);
-  say("doc", isMissing ? "" : doc);
+  const { name, doc, findings = [] } = flow() ?? {};
+  const advice = findings.length ? "It cannot be started before this is mended." : "Start it, or choose a run.";
+  say("welcome-title", state.isMissing ? `There is no run ${state.id}` : name);
+  say("doc", doc);
   list("findings", findings, it => it, it => element("li", {}, it));
-  say("advice", flows && (findings.length ? "It cannot be started before this is mended." : "Start it, or choose one of the runs."));
+  say("advice", advice);
   set("begin", { hidden: !canStart() });
 }
 
@@ -135,10 +136,9 @@ function moveTab(step) {
 function drawMessages() {
   const { run, connection, notice } = state;
   set("offline", { hidden: connection !== "lost" });
-  set("notice", { hidden: !notice });
-  set("notice-text", { textContent: notice });
+  say("notice", notice);
   const questions = run?.questions.map(({ question }) => asText(question)) ?? [];
-  set("said", { textContent: run ? [`${run.run_id} is ${run.status}.`, ...questions].join(" ") : "" }); // for screen readers
+  set("said", { textContent: run ? [`${run.run_id} is ${run.status}.`, ...questions].join(" ") : "" });
 }
 
 // The address keeps what is chosen: a reload and a second tab show the same
@@ -164,42 +164,39 @@ function readAddress() {
 const ON = {
   new: openForm, begin: openForm, stop, resume, retry: resume, fork,
   origin: () => choose(state.run.fork_of.run_id),
-  dismiss: () => changed({ notice: "" }),
+  notice: () => changed({ notice: "" }),
   "show-keys": () => find("keys").showModal(),
   "open-rail": () => changed({ isRailOpen: true }),
-  "close-rail": () => changed({ isRailOpen: false }),
   veil: () => changed({ isRailOpen: false }),
 };
 for (const [id, work] of Object.entries(ON)) find(id).onclick = work;
 for (const tab of tabs) tab.onclick = () => changed({ tab: tab.id.slice(4) });
 find("flows").onchange = ({ target }) => (changed({ flow: target.value }), choose(null));
 
-const KEYS = {
-  n: ["A new run", openForm],
-  j: ["The next run", () => moveRun(1)],
-  k: ["The run before", () => moveRun(-1)],
-  "←": ["A step back in the history", () => move(-1)],
-  "→": ["A step forward", () => move(1)],
-  0: ["Now", () => changed({ at: null })],
-  1: ["Output", () => changed({ tab: "output" })],
-  2: ["Store", () => changed({ tab: "store" })],
-  3: ["Timeline", () => changed({ tab: "timeline" })],
-  4: ["Events", () => changed({ tab: "events" })],
-  Esc: ["Back to now and to all nodes", () => changed({ at: null, node: null, isRailOpen: false, notice: "" })],
-  "?": ["These keys", ON["show-keys"]],
-};
+const KEYS = [
+  ["n", "A new run; Ctrl+Enter starts it", openForm],
+  ["j", "The next run", () => moveRun(1)],
+  ["k", "The run before", () => moveRun(-1)],
+  ["←", "A step back in the history", () => move(-1)],
+  ["→", "A step forward", () => move(1)],
+  ["0", "Now", () => changed({ at: null })],
+  ...tabs.slice(1).map((tab, n) => [`${n + 1}`, tab.textContent, tab.onclick]),
+  ["Esc", "Back to now and to all nodes", () => changed({ at: null, node: null, isRailOpen: false, notice: "" })],
+  ["?", "These keys", ON["show-keys"]],
+];
 const NAMES = { ArrowLeft: "←", ArrowRight: "→", Escape: "Esc" };
 const STEPS = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 };
 
-const help = [...Object.entries(KEYS), ["Ctrl Enter", ["Start, in the form for a new run"]]];
-find("key-list").append(...help.flatMap(([key, [words]]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, words)]));
+for (const [key, words] of KEYS) {
+  find("key-list").append(element("dt", {}, element("kbd", {}, key)), element("dd", {}, words));
+}
 
 document.onkeydown = event => {
   const { key, target } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (target.matches("input, textarea, select")) return;
   const moves = target.closest("#tabs") ? moveTab : target.closest("#runs") ? moveRun : null;
-  const work = moves && key in STEPS ? () => moves(STEPS[key]) : KEYS[NAMES[key] ?? key]?.[1];
+  const work = moves && key in STEPS ? () => moves(STEPS[key]) : KEYS.find(([name]) => name === (NAMES[key] ?? key))?.[2];
   if (!work) return;
   event.preventDefault();
   work();
@@ -218,7 +215,7 @@ function moveRun(step) {
 
 onChange(draw);
 window.onpopstate = readAddress;
-window.onresize = wide.onchange = () => changed();
+wide.onchange = () => changed();
 document.onvisibilitychange = connect;
 setInterval(() => state.runs?.some(isLive) && changed(), 1000);
 readAddress();
