@@ -223,25 +223,33 @@ def _serve(args: argparse.Namespace) -> None:
     if args.token is None and not _is_loopback(args.host):
         raise _End(UNUSABLE, f"--host {args.host} lets others in: add --token, which they have to bring")
     try:
-        from pocketflow.serve import app
         from pocketflow.serve.server import serve
     except ImportError as error:
         raise _End(UNUSABLE, str(error)) from error
-    flows = dict(_load_named(target) for target in args.target)
+    flows = _load_named(args.target)
     with _journal(args) as journal, _listening(args) as listener:
-        hosts = None if args.token else [*LOOPBACK, args.host]
-        studio = app(flows, journal, token=args.token, hosts=hosts, limit=args.limit, waiting=args.waiting)
+        studio = _studio(flows, journal, args)
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-
-        def stuck(run_ids: Sequence[str]) -> int:
-            _tell(*(f"{run_id}: a step did not stop in time; resume the run later" for run_id in run_ids))
-            return TERMINATED
-
+        serving = printable(f"serving {', '.join(flows)} on {url}")
         try:
-            serve(studio, listener, started=lambda: _write(args, f"serving {', '.join(flows)} on {url}"), stuck=stuck)
+            serve(studio, listener, started=lambda: _write(args, serving), stuck=_tell_stuck)
         except KeyboardInterrupt as error:
             raise _End(INTERRUPTED, "stopped") from error
+
+
+def _studio(flows: dict[str, Any], journal: Any, args: argparse.Namespace) -> Any:
+    from pocketflow.serve import app
+
+    hosts = None if args.token else [*LOOPBACK, args.host]
+    try:
+        return app(flows, journal, token=args.token, hosts=hosts, limit=args.limit, waiting=args.waiting)
+    except ValueError as error:
+        raise _End(UNUSABLE, str(error)) from error
+
+
+def _tell_stuck(run_ids: Sequence[str]) -> None:
+    _tell(*(f"{run_id}: a step did not stop in time; resume the run later" for run_id in run_ids))
 
 
 def _is_loopback(host: str) -> bool:
@@ -251,13 +259,18 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _load_named(target: str) -> tuple[str, Any]:
-    """A flow and its name, of [NAME=]TARGET."""
-    name, equals, named = target.partition("=")
-    if not equals:
-        named, (source, attribute) = target, split(target)
-        name = Path(source).stem + (f":{attribute}" if attribute and attribute != "flow" else "")
-    return name, _load(argparse.Namespace(target=[named], with_=[], final_vars=[], reload=False))
+def _load_named(targets: Sequence[str]) -> dict[str, Any]:
+    """Flows by their names, of several [NAME=]TARGET."""
+    flows: dict[str, Any] = {}
+    for target in targets:
+        name, equals, named = target.partition("=")
+        if not equals:
+            named, (source, attribute) = target, split(target)
+            name = Path(source).stem + (f":{attribute}" if attribute and attribute != "flow" else "")
+        if name in flows:
+            raise _End(UNUSABLE, f"two flows are called {name}: write NAME={named} for one")
+        flows[name] = _load(argparse.Namespace(target=[named], with_=[], final_vars=[], reload=False))
+    return flows
 
 
 def _listening(args: argparse.Namespace) -> socket.socket:

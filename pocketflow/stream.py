@@ -110,6 +110,7 @@ class _Events(Hook):
     def __init__(self, buffer: int) -> None:
         self.buffer, self.waiting = buffer, deque[Event]()
         self.news, self.room = asyncio.Event(), asyncio.Event()
+        self.turn = asyncio.Lock()  # one at a time waits for room, as each that wakes has to look whether there is
         self.loop, self.thread = asyncio.get_running_loop(), get_ident()
         self.is_closed = False
         self.base: Any = ...  # the step around the run; None if there is none
@@ -140,6 +141,12 @@ class _Events(Hook):
             return _Room(self)
         asyncio.run_coroutine_threadsafe(_wait_for(_Room(self)), self.loop).result()
         return None
+
+    async def wait_for_room(self) -> None:
+        async with self.turn:
+            while len(self.waiting) > self.buffer and not self.is_closed:
+                self.room.clear()  # set again when all that waits is taken
+                await self.room.wait()
 
     def is_blocked_by(self, step: Step | None) -> bool:
         """Whether sync work in our thread goes on around a step, maybe to wait for the very thread of the step."""
@@ -203,9 +210,7 @@ class _Room:
         if asyncio.get_running_loop() is not events.loop:  # of a thread that runs a loop of its own
             there = asyncio.run_coroutine_threadsafe(_wait_for(self), events.loop)
             return (yield from asyncio.wrap_future(there).__await__())
-        while len(events.waiting) > events.buffer and not events.is_closed:
-            events.room.clear()  # set again when all that waits is taken
-            yield from events.room.wait().__await__()
+        yield from events.wait_for_room().__await__()
 
 
 async def _wait_for(room: _Room) -> None:

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 try:
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
-    from starlette.requests import Request
-    from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import JSONResponse, Response, StreamingResponse
     from starlette.routing import Route
     from starlette.types import Receive, Scope, Send
 except ImportError as error:
     raise ImportError("pocketflow.serve needs Starlette: pip install starlette uvicorn") from error
 
 from pocketflow.journal import Journal
-from pocketflow.serve.guard import Guard
+from pocketflow.serve.guard import HEADERS, Guard
 from pocketflow.serve.runs import LISTED, Busy, Problem, Runs
 from pocketflow.serve.state import Json
+from pocketflow.text import plain
 
 LONGEST = 1_000_000  # bytes of a body, unless said otherwise
+DEEPEST = 100  # lists and objects inside of one another in a body, so that all that is told of it can be written
+KINDS = {dict: "an object", str: "a text", int | str: "a number or a text"}  # of the values in a body
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 SANDBOX = (
-    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:;"
+    " frame-ancestors 'self'"
 )
 
 
@@ -44,12 +50,13 @@ def app(
     """The application, to be served, or mounted into another one.
 
     token: what every request has to bring. None means that nobody is asked: the hosts protect it then.
-    hosts: the names under which it may be called; None means those of the loopback, or any with a token.
+    hosts: the names under which it may be called, without ports; None means those of the loopback, or any
+        with a token.
     longest: bytes of a body.
     flows, journal, options: of `Runs`, which is `app.state.runs`. Its runs are stopped when the application
         ends: where it is mounted, the outer one has to pass its lifespan on (`studio.router.lifespan_context`).
     """
-    runs = Runs(journal, flows, **options)
+    guard, runs = Guard(token, hosts), Runs(journal, flows, **options)
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
@@ -59,7 +66,7 @@ def app(
     api = _Api(runs, longest)
     application = Starlette(
         routes=[*api.routes(), *_page()],
-        middleware=[Middleware(Guard, token=token, hosts=hosts)],
+        middleware=[Middleware(guard.around)],
         exception_handlers={Problem: _problem, HTTPException: _http, Exception: _failure},
         lifespan=lifespan,
     )
@@ -96,37 +103,33 @@ class _Api:
         ]
 
     async def list_flows(self, request: Request) -> Response:
-        return JSONResponse({"flows": self.flows})
+        return _Json({"flows": self.flows})
 
     async def start(self, request: Request) -> Response:
-        return JSONResponse({"run_id": await self._start(request)}, 201)
+        return _Json({"run_id": await self._start(request)}, 201)
 
     async def start_and_watch(self, request: Request) -> Response:
         """Who leaves before the end stops the run."""
         run_id = await self._start(request)
 
-        async def events() -> AsyncGenerator[bytes, None]:
-            try:
-                async with aclosing(self.runs.watch(run_id)) as messages:
-                    async for message in messages:
-                        yield message
-            finally:
-                if self.runs.is_active(run_id):
-                    await self.runs.cancel(run_id)
+        async def stop() -> None:
+            if self.runs.is_active(run_id):
+                await self.runs.cancel(run_id)
 
-        return _Events(events(), headers={"X-Run-Id": run_id})
+        return _Events(self.runs.watch(run_id), stop, {"X-Run-Id": quote(run_id, safe="")})
 
     async def _start(self, request: Request) -> str:
-        body = await self._body(request, shared=dict, run_id=str | None, tags=dict | None)
-        return await self.runs.start(request.path_params["slug"], body["shared"] or {}, body["run_id"], body["tags"])
+        body = await self._body(request, shared=dict, run_id=str, tags=dict)
+        slug, shared = request.path_params["slug"], body.get("shared") or {}
+        return await self.runs.start(slug, shared, body.get("run_id"), body.get("tags"))
 
     async def list_runs(self, request: Request) -> Response:
         limit = _number(request, "limit", LISTED)
         runs = await self.runs.list()
-        return JSONResponse({"runs": runs[:limit], "more": max(0, len(runs) - limit)})
+        return _Json({"runs": runs[:limit], "more": max(0, len(runs) - limit)})
 
     async def get(self, request: Request) -> Response:
-        return JSONResponse(await self.runs.get(_run_id(request)))
+        return _Json(await self.runs.get(_run_id(request)))
 
     async def watch(self, request: Request) -> Response:
         run_id = _run_id(request)
@@ -138,20 +141,21 @@ class _Api:
 
     async def history(self, request: Request) -> Response:
         after = _number(request, "after", -1)
-        return JSONResponse({"rows": (await self.runs.history(_run_id(request)))[after + 1 :]})
+        return _Json({"rows": (await self.runs.history(_run_id(request)))[after + 1 :]})
 
     async def store(self, request: Request) -> Response:
-        return JSONResponse(await self.runs.store(_run_id(request), _number(request, "after", None)))
+        return _Json(await self.runs.store(_run_id(request), _number(request, "after", None)))
 
     async def trace(self, request: Request) -> Response:
         html = await self.runs.trace(_run_id(request))
-        return HTMLResponse(html, headers={"Content-Security-Policy": SANDBOX})
+        content = html.encode(errors="backslashreplace")  # names may hold what UTF-8 cannot write
+        return Response(content, media_type="text/html", headers={"Content-Security-Policy": SANDBOX})
 
     async def answer(self, request: Request) -> Response:
-        body = await self._body(request, value=object, path=str | None, by=str | None)
-        if "value" not in body["given"]:
+        body = await self._body(request, value=object, path=str, by=str)
+        if "value" not in body:
             raise Problem('write the answer as {"value": ...}')
-        await self.runs.answer(_run_id(request), body["value"], body["path"], body["by"])
+        await self.runs.answer(_run_id(request), body["value"], body.get("path"), body.get("by"))
         return await self._summary(request)
 
     async def resume(self, request: Request) -> Response:
@@ -161,47 +165,70 @@ class _Api:
 
     async def stop(self, request: Request) -> Response:
         await self._body(request)
-        await self.runs.cancel(_run_id(request))
-        return await self._summary(request)
+        return await self._stop(request)
 
     async def fork(self, request: Request) -> Response:
         body = await self._body(request, after=int | str)
-        if body["after"] is None:
+        if body.get("after") is None:
             raise Problem('write the row of the history after which to go on, as {"after": 3}')
-        return JSONResponse({"run_id": await self.runs.fork(_run_id(request), body["after"])}, 201)
+        return _Json({"run_id": await self.runs.fork(_run_id(request), body["after"])}, 201)
 
     async def stop_or_delete(self, request: Request) -> Response:
         run_id = _run_id(request)
         if self.runs.is_active(run_id):
-            return await self.stop(request)
+            return await self._stop(request)
         await self.runs.delete(run_id)
-        return JSONResponse({"deleted": run_id})
+        return _Json({"deleted": run_id})
+
+    async def _stop(self, request: Request) -> Response:
+        await self.runs.cancel(_run_id(request))
+        return await self._summary(request)
 
     async def _summary(self, request: Request) -> Response:
-        return JSONResponse(await self.runs.summary(_run_id(request)))
+        return _Json(await self.runs.summary(_run_id(request)))
 
     async def _body(self, request: Request, **kinds: Any) -> Json:
-        """The values of a body by their keys, None for those that are not there; and "given", the keys that are."""
-        given = await _json(request, self.longest)
-        for key, value in given.items():
+        """What a body says: of these keys those that are there, each null or of its kind."""
+        body = await _object(request, self.longest)
+        for key, value in body.items():
             if key not in kinds:
-                raise Problem(f"{key!r} means nothing here: there is {', '.join(kinds) or 'nothing to say'}")
-            if (isinstance(value, bool) and kinds[key] is not object) or not isinstance(value, kinds[key]):
-                raise Problem(f"{key!r} is {value!r:.100}: see the interface for what it has to be")
-        return {**dict.fromkeys(kinds), **given, "given": list(given)}
+                raise Problem(f"{key!r:.100} means nothing here: there is {', '.join(kinds) or 'nothing to say'}")
+            if value is not None and not _is_of(value, kinds[key]):
+                raise Problem(f"{key!r} is {value!r:.100}: write {KINDS[kinds[key]]}")
+        return body
+
+
+class _Json(JSONResponse):
+    """JSON in ASCII, as texts may hold what UTF-8 cannot write; what JSON lacks stands in it as its repr."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(plain(content), separators=(",", ":")).encode()
 
 
 class _Events(StreamingResponse):
-    """A stream of Server-Sent Events, which is closed with the connection."""
+    """A stream of Server-Sent Events, which is closed with the connection.
+
+    closed: called when nobody reads it any more, also where the connection was gone before the first event.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes, None], headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes, None],
+        closed: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(_begun(events), headers={"X-Accel-Buffering": "no", **(headers or {})})
+        self.closed = closed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self.body_iterator):  # type: ignore[type-var]  # the generator that it was given
-            await super().__call__(scope, receive, send)
+        try:
+            async with aclosing(self.body_iterator):  # type: ignore[type-var]  # the generator that it was given
+                await super().__call__(scope, receive, send)
+        finally:
+            if self.closed:
+                await self.closed()
 
 
 async def _begun(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -224,45 +251,75 @@ def _number(request: Request, name: str, default: Any) -> Any:
     return int(text)
 
 
-async def _json(request: Request, longest: int) -> Json:
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > longest:
-            raise HTTPException(413, f"the body is longer than {longest:,} bytes")
-    if not body:
-        return {}
+def _is_of(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and (kind is object or not isinstance(value, bool))  # which is an int in Python
+
+
+async def _object(request: Request, longest: int) -> Json:
+    """The object in a body; an empty one says nothing, too.
+
+    The type is asked for always: no page of another site can send it without the consent of this server.
+    """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "send Content-Type: application/json")
+    body = _parsed(await _read(request, longest) or b"{}")
+    if not isinstance(body, dict):
+        raise Problem('the body has to be a JSON object, such as {"shared": {}}')
+    if _is_deeper(body, DEEPEST):
+        raise Problem(f"the body is nested too deeply: {DEEPEST} levels are allowed")
+    return body
+
+
+async def _read(request: Request, longest: int) -> bytes:
+    body = bytearray()
     try:
-        value = json.loads(bytes(body), parse_constant=_no_number)
+        async for part in request.stream():
+            body += part
+            if len(body) > longest:
+                raise HTTPException(413, f"the body is longer than {longest:,} bytes: send less")
+    except ClientDisconnect:
+        raise HTTPException(400, "the connection was closed before the body was there") from None
+    return bytes(body)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body, parse_constant=_no_number, parse_float=_finite)
     except RecursionError:
-        raise Problem("the body is nested too deeply") from None
+        raise Problem(f"the body is nested too deeply: {DEEPEST} levels are allowed") from None
     except ValueError as error:
         raise Problem(f"the body is no JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise Problem('the body has to be a JSON object, such as {"shared": {}}')
-    return value
 
 
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not in it")
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text:.100} is no number in it")
+
+
+def _finite(text: str) -> float:
+    return number if math.isfinite(number := float(text)) else _no_number(text)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return not levels or any(_is_deeper(it, levels - 1) for it in inside if isinstance(it, dict | list))
 
 
 def _problem(_: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)
     headers = {"Retry-After": str(problem.retry_after)} if isinstance(problem, Busy) else None
-    return JSONResponse({"error": str(problem)}, problem.status, headers)
+    return _Json({"error": str(problem)}, problem.status, headers)
 
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    told = {404: f"there is nothing at {request.url.path}", 405: f"{request.method} does nothing here"}
-    return JSONResponse({"error": told.get(error.status_code, error.detail)}, error.status_code, error.headers)
+    methods = (error.headers or {}).get("Allow", "GET")
+    told = {404: f"there is nothing at {request.url.path}", 405: f"{request.method} does nothing here: use {methods}"}
+    return _Json({"error": told.get(error.status_code, error.detail)}, error.status_code, error.headers)
 
 
 def _failure(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": f"the server failed: {type(error).__name__}; its log says where"}, 500)
+    """It is sent from outside of the guard, which adds the headers elsewhere."""
+    return _Json({"error": f"the server failed: {type(error).__name__}; its log says where"}, 500, HEADERS)
 
 
 # The page

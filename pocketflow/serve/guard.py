@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
@@ -36,38 +37,52 @@ class Guard:
     hosts: the names under which the app may be called, without ports; others could be those of an attacker's
         page, whose name was made to mean this machine. None means those of the loopback, or any where a token
         is asked for.
+
+    Raises: `ValueError` for a token that no header can bring, or that is empty.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, hosts: Iterable[str] | None) -> None:
-        self.app, self.token = app, token
-        self.hosts = None if hosts is None and token else frozenset(hosts or LOOPBACK)
+    def __init__(self, token: str | None, hosts: Iterable[str] | None) -> None:
+        if token is not None and not (token.isascii() and token.isprintable() and token.split() == [token]):
+            raise ValueError("the token has to be ASCII without spaces, and not empty")
+        if isinstance(hosts, str):
+            raise TypeError(f"hosts={hosts!r}: write hosts=[{hosts!r}]")
+        self.token = token
+        self.hosts = None if hosts is None and token else frozenset(map(str.lower, hosts or LOOPBACK))
         key = hmac.new((token or "").encode(), b"pocketflow", hashlib.sha256).hexdigest()
         self.cookie, self.key = f"pocketflow-{key[:8]}", key[8:]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        request = Request(scope)
-        response = self._refuse_place(request) or self._sign_in(request)
-        await (response or self.app)(scope, receive, _with_headers(send))
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """The app behind the guard."""
+
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                return await app(scope, receive, send)
+            request = Request(scope)
+            response = self._refuse_place(request) or self._sign_in(request)
+            await (response or app)(scope, receive, _with_headers(send))
+
+        return guarded
 
     def _refuse_place(self, request: Request) -> Response | None:
         """Refuse a host that is not ours, and what the page of another one asks for."""
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        if self.hosts is not None and _name(host) not in self.hosts:
-            return _refused(403, f"the host {host!r} is not served: add it to hosts, or set a token")
-        if origin is None or urlsplit(origin).netloc == host or _name(urlsplit(origin).netloc) in (self.hosts or ()):
-            return None
-        return _refused(403, f"a page of {origin!r} may not ask this server: open the page of the server itself")
+        name = _name(host)
+        if not name or (self.hosts is not None and name not in self.hosts):
+            return _refused(403, f"the host {host!r:.100} is not served: add it to hosts, or set a token")
+        if origin is not None and _name(origin.partition("://")[2]) not in {name, *(self.hosts or ())}:
+            return _refused(403, f"a page of {origin!r:.100} may not ask this server: open the page of the server")
+        return None
 
     def _sign_in(self, request: Request) -> Response | None:
         if self.token is None or self._is_known(request):
             return None
-        root = request.scope.get("root_path", "")
-        is_page = request.method == "GET" and request.scope["path"].removeprefix(root) in ("", "/")
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        is_page = request.method == "GET" and path in ("", "/")
         if is_page and _same(request.query_params.get("token", ""), self.token):
             response = RedirectResponse("./", 303)
-            response.set_cookie(self.cookie, self.key, path=root or "/", httponly=True, samesite="strict")
+            # Without a path it is for the folder that the browser sees, which a proxy may call as it likes.
+            flags: Any = {"path": None, "secure": request.url.scheme == "https", "httponly": True}
+            response.set_cookie(self.cookie, self.key, samesite="strict", **flags)
             return response
         if is_page:
             return HTMLResponse(SIGN_IN, 401)

@@ -317,9 +317,9 @@ class Runs:
         """
         run = await self.summary(run_id)
         if run_id not in self.lives:
-            rows = await self._ask(self.journal.history, run_id)
+            rows = await self._ask(self.journal.history, run_id, refused=NotFound)
             if run_id not in self.lives:  # else it has begun meanwhile
-                return self._restored(run, rows)
+                return await asyncio.to_thread(self._restored, run, rows)
         return self.lives[run_id].described()
 
     async def history(self, run_id: str) -> Rows:
@@ -448,9 +448,8 @@ class Runs:
     async def _work(self, live: Live) -> None:
         async with self.slots:
             self._change(live, status="running")
-            options = {"run_id": live.run_id, "tags": live.run["tags"]}
             with _Results(live):
-                async with aclosing(self.journal.stream(live.served.flow, live.shared, **options)) as events:
+                async with aclosing(self.journal.stream(live.served.flow, live.shared, run_id=live.run_id)) as events:
                     async for event in events:
                         live.tell(event)
                         if event["type"] in ("pause", "usage", "node_retry"):
@@ -465,7 +464,7 @@ class Runs:
             [recorded] = await asyncio.to_thread(self.journal.runs, run_id=live.run_id)
             stopped = {key: recorded[key] for key in ("status", "error", "questions", "started", "ended")}
         live.run["is_here"] = False
-        live.change(**stopped)
+        live.change(**plain(stopped))
         live.stopped.set()
         self._tell_all(live.summary)
         asyncio.get_running_loop().call_later(self.linger, self._forget, live)
@@ -510,7 +509,7 @@ class Runs:
     async def _recorded(self, run_id: str) -> tuple[Rows, Served | None]:
         """The history of a run, and its flow."""
         run = await self.summary(run_id)
-        rows = await self._ask(self.journal.history, run_id)
+        rows = await self._ask(self.journal.history, run_id, refused=NotFound)
         return rows, self._served(run, rows)
 
     def _described(self, recorded: Json) -> Json:
@@ -542,8 +541,12 @@ class _View:
     def __init__(self, runs: Runs, run_id: str | None) -> None:
         self.runs, self.run_id = runs, run_id
         self.live: Live | None = None
-        self.number = self.refreshed = self.polled = 0
+        self.number = self.refreshed = 0
         self.told = b""  # of a run that is only in the journal
+        self.asked: tuple[int, Json | None] = (
+            0,
+            None,
+        )  # when it was told: how often the journal was polled, and the run
 
     async def news(self) -> bytes:
         """The messages since the last time."""
@@ -562,10 +565,12 @@ class _View:
         return live.buffer.since(number)
 
     async def _recorded(self, run_id: str) -> bytes:
-        """The state, where it may be another one than the last time."""
-        if self.told and self.polled == self.runs.polled:
+        """The state of a run that is only in the journal, where it may be another one than the last time."""
+        polled, run = self.asked
+        self.live, self.asked = None, (self.runs.polled, self.runs.seen.get(run_id))
+        is_at_rest = run == self.asked[1] and (run or {}).get("status") != "running"
+        if self.told and (polled == self.runs.polled or is_at_rest):
             return b""
-        self.live, self.polled = None, self.runs.polled
         try:
             told = sse(await self.runs.get(run_id), "state")
         except NotFound:

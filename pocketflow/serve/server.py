@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 try:
@@ -15,34 +17,38 @@ except ImportError as error:
 
 
 def serve(
-    app: Any, listener: socket.socket, *, started: Callable[[], None], stuck: Callable[[Sequence[str]], int]
+    app: Any, listener: socket.socket, *, started: Callable[[], None], stuck: Callable[[Sequence[str]], None]
 ) -> None:
     """Serve an application on a bound socket until SIGINT or SIGTERM, which are raised again at the end.
 
     started: called when it answers.
-    stuck: called with the ids of runs that did not stop in time; the process ends at once with the status that it
-        returns, as nothing can end the threads of such runs. All others have stopped in order.
+    stuck: called with the ids of runs that did not stop in time; the process ends at once then, with the status
+        that shells give for the signal, as nothing can end the threads of such runs. All others have stopped in order.
     """
-    grace = int(app.state.runs.grace) + 2  # more than the runs have
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=grace)
-    _Server(config, started, stuck).run([listener])
+    Server(app, started, stuck).run([listener])
 
 
-class _Server(uvicorn.Server):
-    def __init__(
-        self, config: uvicorn.Config, tell_started: Callable[[], None], stuck: Callable[[Sequence[str]], int]
-    ) -> None:
-        super().__init__(config)
-        self.tell_started, self.stuck = tell_started, stuck
+class Server(uvicorn.Server):
+    """Stops the runs first when it ends."""
+
+    def __init__(self, app: Any, started: Callable[[], None], stuck: Callable[[Sequence[str]], None]) -> None:
+        self.runs, self.tell_started, self.tell_stuck = app.state.runs, started, stuck
+        self.signal: int = signal.SIGTERM  # the last one, where one came
+        grace = int(self.runs.grace) + 2  # more than the runs have
+        super().__init__(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=grace))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.tell_started()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.signal = sig
+        super().handle_exit(sig, frame)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop the runs, which ends the streams of their watchers: for open streams uvicorn waits."""
-        runs = self.config.app.state.runs  # type: ignore[union-attr]  # it is ours
-        closing = asyncio.create_task(runs.close())
+        closing = asyncio.create_task(self.runs.close())
         await super().shutdown(sockets)
         if left := await closing:
-            os._exit(self.stuck(left))
+            self.tell_stuck(left)
+            os._exit(128 + self.signal)

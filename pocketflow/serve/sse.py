@@ -16,16 +16,22 @@ TICK = 0.02  # seconds in which messages gather, to go out together
 
 def sse(data: dict[str, Any], name: str = "", id: str = "") -> bytes:
     """One message; what JSON lacks stands in it as its repr."""
-    try:
-        text = json.dumps(plain(data))
-    except RecursionError:
-        text = json.dumps({key: "(nested too deeply)" if _is_nested(value) else value for key, value in data.items()})
     head = (f"id: {id}\n" if id else "") + (f"event: {name}\n" if name else "")
-    return f"{head}data: {text}\n\n".encode()
+    return f"{head}data: {_json(data)}\n\n".encode()
 
 
-def _is_nested(value: Any) -> bool:
-    return not isinstance(value, str | int | float | None)
+def _json(data: dict[str, Any]) -> str:
+    try:
+        return json.dumps(data, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return "{" + ", ".join(f"{json.dumps(str(key))}: {_safe(value)}" for key, value in data.items()) + "}"
+
+
+def _safe(value: Any) -> str:
+    try:
+        return json.dumps(plain(value))
+    except RecursionError:
+        return '"(nested too deeply)"'
 
 
 class Bell:

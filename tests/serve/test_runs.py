@@ -589,7 +589,7 @@ async def test_a_value_that_json_lacks_stands_as_its_repr():
             deep: list[Any] = []
             for _ in range(100_000):
                 deep = [deep]
-            await emit({"type": "deep", "value": deep})
+            await emit({"type": "deep", "value": deep, "set": {1}})
 
     async with Runs(flows={"odd": chain(Odd())}) as runs:
         seen = {event["type"]: event for event in await watched(runs.watch(await runs.start("odd", {})))}
