@@ -67,8 +67,8 @@ export function setSign(made, state) {
   set(made, { textContent: MARKS[state] ?? "", title: state });
 }
 
-const grouped = new Intl.NumberFormat("en");
-export const plural = (count, one, more = `${one}s`) => `${grouped.format(count)} ${count === 1 ? one : more}`;
+export const number = value => value.toLocaleString("en");
+export const plural = (count, one, more = `${one}s`) => `${number(count)} ${count === 1 ? one : more}`;
 export const joined = parts => parts.filter(Boolean).join(" · ");
 export const asText = value => (typeof value === "string" ? value : JSON.stringify(value, null, 1));
 export const clock = time => time.toTimeString().slice(0, 8);

@@ -12,7 +12,7 @@ for (const dialog of document.querySelectorAll("dialog")) {
 // A new run
 
 const form = find("new-run").querySelector("form");
-const STORE = { name: "store", type: "store", required: true, default: {} };
+const STORE = { name: "store", type: "store", default: {} };
 let flow = null; // that is to run
 let fields = []; // its inputs, each with its field
 
@@ -52,7 +52,7 @@ form.onsubmit = async event => {
 
 function fieldOf({ type, required, default: usual }, before) {
   if (type === "bool") return element("input", { type: "checkbox", checked: before ?? usual === true });
-  const value = required && type !== "store" ? "" : type === "str" ? (usual ?? "") : JSON.stringify(usual, null, 1);
+  const value = required ? "" : type === "str" ? (usual ?? "") : JSON.stringify(usual, null, 1);
   return element(type === "str" ? "textarea" : "textarea.code", { rows: 1, spellcheck: false, value: before ?? value });
 }
 
@@ -67,7 +67,8 @@ function valueOf({ name, type, required, default: usual, field }) {
   mark(field, "aria-invalid", null);
   try {
     if (type === "bool") return [name, field.checked];
-    if (!field.value.trim() && !required && (type !== "str" || !usual)) return [name, undefined];
+    if (!field.value && required) throw new Error("Fill this in.");
+    if (!field.value && !(type === "str" && usual)) return [name, undefined];
     return [name, READ[type](field.value)];
   } catch (error) {
     mark(field, "aria-invalid", "true");
@@ -82,7 +83,7 @@ const READ = {
   json: parsed,
   int: text => expect(parsed(text), Number.isInteger, "Write a whole number."),
   float: text => expect(parsed(text), Number.isFinite, "Write a number."),
-  store: text => expect(parsed(text.trim() || "{}"), isObject, 'Write an object, as in {"topic": "bees"}.'),
+  store: text => expect(parsed(text), isObject, 'Write an object, as in {"topic": "bees"}.'),
 };
 
 const isObject = value => value !== null && typeof value === "object" && !Array.isArray(value);

@@ -1,6 +1,6 @@
 // What the nodes say: a card for each of them and for each item, and the events as they come.
 
-import { asText, clock, element, find, following, joined, list, mark, plural, say, set, setSign, sign } from "./dom.js";
+import { asText, clock, element, find, following, joined, list, mark, number, plural, say, set, setSign, sign } from "./dom.js";
 import { factsOf, titleOf } from "./history.js";
 import { changed, chosenNodes, flow, nameOf, state, then } from "./state.js";
 
@@ -15,7 +15,7 @@ export function drawOutput() {
   const outputs = [...then().outputs.values()].filter(({ id }) => !ids || ids.has(id));
   const cards = inOrder(foremost(outputs)), left = outputs.length - cards.length;
   list("cards", cards, ({ slot }) => slot, makeCard, drawCard);
-  say("more-cards", left && `${plural(left, "more")} not shown. Choose a node in the graph to see its own.`);
+  say("more-cards", left && `${number(left)} more not shown. Choose a node in the graph to see its own.`);
   say("no-output", cards.length || ids ? "" : empty());
   drawSteps(ids);
 }
