@@ -12,7 +12,7 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-/** Set properties of an element or id that differ: to write the others would cost time, or move a cursor. */
+/** Set properties of an element, or of that with an id: those that differ, as to write the others takes time. */
 export function set(it, properties) {
   it = target(it);
   for (const [name, value] of Object.entries(properties)) if (it[name] !== value) it[name] = value;
@@ -26,7 +26,7 @@ export function mark(it, name, value) {
 }
 
 /** Show a text, or hide its element where there is none. */
-export const say = (it, text) => set(it, { textContent: text, hidden: !text });
+export const say = (it, text) => set(it, { textContent: text || "", hidden: !text });
 
 /** Have a child for each item, in their order. Those that stay keep focus, scroll and all. */
 export function list(parent, items, keyOf, make, update = () => {}) {

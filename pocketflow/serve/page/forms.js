@@ -1,6 +1,6 @@
 // What a person fills in: the form for a new run, the answers to questions, and whether one is sure.
 
-import { asText, element, find, list, mark, say, set } from "./dom.js";
+import { asText, element, find, joined, list, mark, say, set } from "./dom.js";
 import { JsonError, parsed } from "./json.js";
 import { answer, remove, start } from "./server.js";
 import { state } from "./state.js";
@@ -22,7 +22,7 @@ export function openForm() {
   const before = recalled();
   fields = (flow.inputs ?? [STORE]).map(input => ({ ...input, field: fieldOf(input, before[input.name]) }));
   find("fields").replaceChildren(...fields.map(labelOf));
-  set("new-title", { textContent: `New run of ${flow.name}` });
+  say("new-title", `New run of ${flow.name}`);
   say("new-doc", flow.doc);
   say("new-error", "");
   find("run-name").value = "";
@@ -58,8 +58,8 @@ function fieldOf({ type, required, default: usual }, before) {
 
 function labelOf({ name, type, required, field }) {
   const kind = { store: "a JSON object", json: "JSON", int: "a whole number", float: "a number" }[type];
-  const hint = [kind, !required && type !== "bool" && "optional"].filter(Boolean).join(", ");
-  return element(`label.${type}`, {}, name, " ", element("small", {}, hint && `(${hint})`), field);
+  const hint = joined([kind, !required && type !== "bool" && "optional"]);
+  return element(`label.${type}`, {}, name, " ", element("small", {}, hint), field);
 }
 
 /** [name, value] of an input; undefined where it is left out. A mistake is marked in its field. */
@@ -93,7 +93,7 @@ function expect(value, is, advice) {
   return value;
 }
 
-// What stood in the fields is there again the next time, as long as the browser's tab lives and the browser allows it
+// What stood in the fields is there again the next time, if the browser allows it
 
 const keyOf = () => `pocketflow ${flow.slug}`;
 
@@ -141,7 +141,7 @@ function freeAnswer(path, question) {
 // Whether one is sure
 
 export function askToDelete(id) {
-  set("sure-title", { textContent: `Delete ${id}?` });
+  say("sure-title", `Delete ${id}?`);
   find("delete").onclick = () => remove(id);
   find("sure").showModal();
 }

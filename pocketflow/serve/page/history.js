@@ -42,7 +42,7 @@ export function drawHistory() {
   set("moment", { max: String(rows.length), disabled: !rows.length });
   set("moment", { value: String(at ?? rows.length) });
   mark("moment", "aria-valuetext", words);
-  set("where", { textContent: words, title: isNow ? "" : `${row().path}\n${factsOf(row())}` });
+  set("where", { textContent: words, title: isNow ? "" : joined([row().path, factsOf(row())]) });
   set("back", { disabled: !rows.length || at === 0 });
   for (const id of ["forward", "now", "fork"]) set(id, { disabled: isNow || (id === "fork" && state.isBusy) });
   drawTicks();
@@ -67,15 +67,15 @@ export function drawStore() {
   const { store = new Map(), changes = new Map(), error } = state.moment ?? {};
   const keys = [...new Set([...store.keys(), ...changes.keys()])]; // what was removed is in `changes` alone
   list("values", keys, key => key, makeValue, ({ parts }, key) => {
-    const how = row() ? (changes.get(key) ?? "") : "";
-    mark(parts.item, "data-state", how || null);
-    set(parts.how, { textContent: how });
-    set(parts.text, { textContent: store.get(key) ?? "" });
+    const how = row() && changes.get(key);
+    mark(parts.item, "data-state", how ?? null);
+    say(parts.how, how);
+    say(parts.text, store.get(key));
   });
   say("no-store", error ?? (state.moment && !keys.length && "The store is empty."));
   const change = changes.size ? plural(changes.size, "value") : "nothing";
-  const then = row() && `After step ${state.at + 1}, ${titleOf(row())}, which changed ${change}.`;
-  say("store-note", then ?? "As it was recorded last.");
+  const after = row() && `After step ${state.at + 1}, ${titleOf(row())}, which changed ${change}.`;
+  say("store-note", after ?? "As it was recorded last.");
 }
 
 function makeValue(key) {

@@ -51,6 +51,5 @@ function memberEnd(text, at) {
 
 function adviceFor(rest) {
   if (rest[0] === '"') return "this text does not end, or has a line break or a backslash in it";
-  if (/^(True|False|None)\b/.test(rest)) return "write true, false or null";
-  return rest ? "write a number, true, false or null here, or a text in double quotes" : "something is missing here";
+  return rest ? "write a number, true, false, null, or a text in double quotes" : "something is missing here";
 }

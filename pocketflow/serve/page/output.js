@@ -1,8 +1,9 @@
 // What the nodes say: a card for each of them and for each item, and the events as they come.
 
-import { asText, clock, element, find, following, joined, list, mark, number, plural, say, set, setSign, sign } from "./dom.js";
+import { asText, clock, element, find, following, joined, list, mark, number } from "./dom.js";
+import { plural, say, set, setSign, sign } from "./dom.js";
 import { factsOf, titleOf } from "./history.js";
-import { changed, chosenNodes, flow, nameOf, state, then } from "./state.js";
+import { changed, chosenNodes, flow, isLive, nameOf, state, then } from "./state.js";
 
 const CARDS = 48; // so many are drawn, and not more
 const STEPS = 100;
@@ -35,11 +36,11 @@ function inOrder(outputs) {
 
 const byNumber = new Intl.Collator("en", { numeric: true });
 
-const empty = () =>
-  state.at !== null ? "Nothing had been recorded by then."
-  : state.run.status === "waiting" ? "This run begins when another one ends."
-  : state.run.status === "running" ? "Nothing yet. What the nodes say shows here as it comes."
-  : "Nothing was said. The store has what came of it.";
+function empty() {
+  if (state.at !== null) return "Nothing had been said by then.";
+  if (state.run.status === "waiting") return "This run begins when another one ends.";
+  return isLive(state.run) ? "What the nodes say shows here as it comes." : "Nothing was said.";
+}
 
 function makeCard() {
   const parts = { sign: sign(), label: element("b.cut"), size: element("small") };
@@ -53,14 +54,14 @@ function drawCard(card, { label, state, text, cut }) {
   mark(card, "data-state", state);
   setSign(parts.sign, state);
   set(parts.label, { textContent: label, title: label });
-  set(parts.size, { textContent: joined([!isUsual && state, plural(cut + text.length, "char")]) });
+  say(parts.size, joined([!isUsual && state, plural(cut + text.length, "char")]));
   say(parts.cut, cut && `${plural(cut, "character")} before this are left out.`);
   if (card.text === text) return;
   if (state === "running") following(parts.body, () => write(card, text));
   else write(card, text);
 }
 
-/** Add what is new to a text that goes on: to lay all of it out again for each word would be slow. */
+/** To a text that goes on add what is new alone: to lay all of it out again for each word is slow. */
 function write(card, text) {
   const { body } = card.parts;
   if (body.firstChild && text.startsWith(card.text)) body.firstChild.appendData(text.slice(card.text.length));
@@ -73,7 +74,7 @@ function write(card, text) {
 function drawSteps(ids) {
   const steps = state.rows.map((row, at) => ({ ...row, at })).filter(({ id }) => ids?.has(id)).slice(-STEPS);
   set("only", { hidden: !ids });
-  set("only-name", { textContent: nameOf(state.node) });
+  say("only-name", nameOf(state.node));
   set("steps-title", { hidden: !steps.length });
   list("steps", steps, ({ n }) => `${state.id} ${n}`, makeStep, drawStep);
 }
@@ -88,7 +89,7 @@ const drawStep = (item, { at }) => mark(item, "aria-current", at === state.at ? 
 
 // Events
 
-const KNOWN = "type path node id item nodes output append run run_id number came".split(" "); // what is said elsewhere
+const KNOWN = "type path node id item nodes output append run run_id changes".split(" "); // what is said elsewhere
 let drawn = ""; // which run, filter and last event stand there
 
 find("filter").oninput = ({ target }) => changed({ filter: target.value });
@@ -96,23 +97,23 @@ find("filter").oninput = ({ target }) => changed({ filter: target.value });
 export function drawEvents() {
   const { events, filter, id } = state, wanted = filter.toLowerCase();
   if (drawn === (drawn = `${id} ${filter} ${events.at(-1)?.number}`)) return;
-  const found = events.filter(event => spoken(event).includes(wanted)), keyOf = ({ number }) => `${id} ${number}`;
+  const found = events.filter(({ event }) => textsOf(event).join(" ").toLowerCase().includes(wanted));
+  const keyOf = ({ number }) => `${id} ${number}`;
   following(find("lines"), () => list("lines", found, keyOf, makeLine));
   say("event-count", events.length && `${found.length} of the last ${events.length}`);
   say("no-events", events.length ? "" : "Events show here as they happen. What was before stands in the history below.");
 }
 
-const spoken = event => `${event.type} ${placeOf(event)} ${detailsOf(event)}`.toLowerCase();
-const placeOf = ({ path = "", item }) => (item === undefined ? path : `${path}[${item}]`);
-
-/** What a node itself has put into an event, or what the server says of the run. */
-function detailsOf(event) {
+/** Its type, where it is from, and all else that it says. */
+function textsOf(event) {
+  const { type, path = "", item, changes, run = changes?.run } = event;
   const own = Object.entries(event).filter(([name, value]) => !KNOWN.includes(name) && value !== null);
-  const told = event.type === "status" ? event.run?.status : "";
-  return joined([told, ...own.map(([name, value]) => `${name} ${asText(value)}`)]);
+  const words = own.map(([name, value]) => `${name} ${asText(value)}`);
+  return [type, item === undefined ? path : `${path}[${item}]`, joined([type === "status" && run?.status, ...words])];
 }
 
-function makeLine(event) {
-  const texts = [clock(event.came), event.type, placeOf(event), detailsOf(event)];
-  return element("li", {}, ...["time.soft", "b", "span", "p.soft"].map((tag, n) => element(tag, {}, texts[n])));
+function makeLine({ event, came }) {
+  const [type, place, words] = textsOf(event);
+  const time = element("time.soft", {}, clock(came));
+  return element("li", {}, time, element("b", {}, type), element("span", {}, place), element("p.soft", {}, words));
 }

@@ -94,11 +94,12 @@ function toldRun(summary) {
 }
 
 function toldEvent(event) {
-  for (const [id, node] of Object.entries(event.nodes ?? {})) state.nodes.set(id, node);
-  if (event.output) toldOutput(event.output);
-  if (event.append) appended(event.append);
-  if (event.run) toldRun({ run_id: state.id, ...event.run });
-  state.events.push({ ...event, number: (state.events.at(-1)?.number ?? 0) + 1, came: new Date() });
+  const { nodes = {}, output, append, run } = event.changes ?? event;
+  for (const [id, node] of Object.entries(nodes)) state.nodes.set(id, node);
+  if (output) toldOutput(output);
+  if (append) appended(append);
+  if (run) toldRun({ run_id: state.id, ...run });
+  state.events.push({ event, number: (state.events.at(-1)?.number ?? 0) + 1, came: new Date() });
   if (state.events.length > EVENTS) state.events.shift();
   changed();
 }

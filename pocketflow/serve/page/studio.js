@@ -1,12 +1,7 @@
 // The studio: flows to start, and runs to watch, stop, answer, replay and fork.
 //
-//   state.js    the one state of the page, changed by the server and by the person in front of it
-//   server.js   what is asked of the server, and the connection over which it tells
-//   graph.js    the picture of the flow          output.js   cards and events
-//   history.js  scrubber, store and timeline     forms.js    what a person fills in
-//   dom.js      helpers for the document         json.js     JSON that people write
-//
-// There is one way from the state to the screen: `draw`, before the next frame after a change. It sets what differs.
+// server.js hears what happens and changes state.js, and so does what a person does, here and in the other files.
+// After that `draw` sets what differs on the screen, once a frame. There is no other way to it.
 
 import { MARKS, asText, duration, element, find, joined, list, mark, plural, say, set, setSign, sign } from "./dom.js";
 import { askToDelete, drawQuestions, openForm } from "./forms.js";
@@ -16,9 +11,7 @@ import { drawEvents, drawOutput } from "./output.js";
 import { choose, connect, fork, resume, stop } from "./server.js";
 import { changed, flow, isLive, onChange, secondsOf, state } from "./state.js";
 
-const PANES = {
-  welcome: drawWelcome, graph() {}, output: drawOutput, store: drawStore, timeline: drawTimeline, events: drawEvents,
-};
+const PANES = { welcome, graph() {}, output: drawOutput, store: drawStore, timeline: drawTimeline, events: drawEvents };
 
 function draw() {
   drawRail();
@@ -48,21 +41,19 @@ function drawRail() {
 
 const canStart = () => state.flows?.get(state.flow)?.findings.length === 0;
 
-function makeRun({ run_id }) {
+function makeRun({ run_id: id }) {
   const parts = { sign: sign(), name: element("b.cut"), time: element("small"), facts: element("small.cut") };
-  parts.run = element("button.run", { title: run_id, onclick: () => choose(run_id) }, ...Object.values(parts));
-  const properties = { title: `Delete ${run_id}`, onclick: () => askToDelete(run_id) };
-  parts.remove = element("button.plain.remove", properties, "✕");
+  parts.run = element("button.run", { title: id, onclick: () => choose(id) }, ...Object.values(parts));
+  parts.remove = element("button.plain.remove", { title: `Delete ${id}`, onclick: () => askToDelete(id) }, "✕");
   return Object.assign(element("li", {}, parts.run, parts.remove), { parts });
 }
 
 function drawRun({ parts }, run) {
   const { run_id, status, questions } = run;
   setSign(parts.sign, status);
-  set(parts.name, { textContent: run_id.startsWith(`${run.flow}-`) ? run_id.slice(run.flow.length + 1) : run_id });
-  set(parts.time, { textContent: timeOf(run) });
-  const asks = questions.length ? `asks ${questions.length > 1 ? plural(questions.length, "question") : "you"}` : "";
-  set(parts.facts, { textContent: joined([status, asks, run.flow]) });
+  say(parts.name, run_id.startsWith(`${run.flow}-`) ? run_id.slice(run.flow.length + 1) : run_id);
+  say(parts.time, timeOf(run));
+  say(parts.facts, joined([status, questions.length && "asks you", run.flow]));
   mark(parts.run, "aria-current", run_id === state.id ? "true" : null);
   set(parts.remove, { hidden: isLive(run) });
 }
@@ -73,10 +64,10 @@ const timeOf = run => (run.ended || isLive(run) ? duration(secondsOf(run)) : "")
 
 function drawHead() {
   const { run, isMissing, id, isBusy } = state;
-  set("name", { textContent: run?.run_id ?? (isMissing ? id : flow()?.name) ?? "PocketFlow" });
-  say("facts", run ? factsOf(run) : "");
-  say("origin", run?.fork_of ? `fork of ${run.fork_of.run_id}` : "");
-  say("status", run ? `${MARKS[run.status]} ${run.status}` : "");
+  say("name", run?.run_id ?? (isMissing ? id : flow()?.name) ?? "PocketFlow");
+  say("facts", run && factsOf(run));
+  say("origin", run?.fork_of && `fork of ${run.fork_of.run_id}`);
+  say("status", run && `${MARKS[run.status]} ${run.status}`);
   mark("status", "data-state", run?.status ?? null);
   set("stop", { hidden: !isLive(run) || !run.is_here, disabled: isBusy });
   set("resume", { hidden: run?.status !== "interrupted", disabled: isBusy });
@@ -95,11 +86,11 @@ function factsOf(run) {
 function drawBands() {
   drawQuestions();
   set("fault", { hidden: state.run?.status !== "failed" });
-  set("error", { textContent: state.run?.error ?? "" });
+  say("error", state.run?.error);
   set("retry", { disabled: state.isBusy });
 }
 
-function drawWelcome() {
+function welcome() {
   const { name, doc, findings = [] } = flow() ?? {};
   const advice = findings.length ? "It cannot be started before this is mended." : "Start it, or choose a run.";
   say("welcome-title", state.isMissing ? `There is no run ${state.id}` : name);
@@ -117,6 +108,7 @@ const pane = () => (!state.run ? "welcome" : state.tab === "graph" && wide.match
 
 function drawTabs() {
   mark(document.body, "data-pane", pane());
+  for (const id of Object.keys(PANES)) if (id !== "graph") set(id, { hidden: id !== pane() });
   set("tabs", { hidden: !state.run });
   for (const tab of tabs) {
     mark(tab, "aria-selected", tab.id === `tab-${pane()}`);
@@ -138,7 +130,7 @@ function drawMessages() {
   set("offline", { hidden: connection !== "lost" });
   say("notice", notice);
   const questions = run?.questions.map(({ question }) => asText(question)) ?? [];
-  set("said", { textContent: run ? [`${run.run_id} is ${run.status}.`, ...questions].join(" ") : "" });
+  say("said", run ? [`${run.run_id} is ${run.status}.`, ...questions].join(" ") : "");
 }
 
 // The address keeps what is chosen: a reload and a second tab show the same
@@ -181,7 +173,7 @@ const KEYS = [
   ["→", "A step forward", () => move(1)],
   ["0", "Now", () => changed({ at: null })],
   ...tabs.slice(1).map((tab, n) => [`${n + 1}`, tab.textContent, tab.onclick]),
-  ["Esc", "Back to now and to all nodes", () => changed({ at: null, node: null, isRailOpen: false, notice: "" })],
+  ["Esc", "Back to now and all nodes", () => changed({ at: null, node: null, isRailOpen: false, notice: "" })],
   ["?", "These keys", ON["show-keys"]],
 ];
 const NAMES = { ArrowLeft: "←", ArrowRight: "→", Escape: "Esc" };
