@@ -128,6 +128,8 @@ def _terminable() -> Iterator[list[int]]:
 
     def interrupt(number: int, _: Any) -> None:
         signals.append(number)
+        if not callable(signal.getsignal(signal.SIGINT)):  # shells have what they start with & ignore it
+            raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
 
     if threading.current_thread() is not threading.main_thread():  # only there Python lets signals be handled
@@ -231,11 +233,8 @@ def _serve(args: argparse.Namespace) -> None:
         studio = _studio(flows, journal, args)
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-        serving = printable(f"serving {', '.join(flows)} on {url}")
-        try:
-            serve(studio, listener, started=lambda: _write(args, serving), stuck=_tell_stuck)
-        except KeyboardInterrupt as error:
-            raise _End(INTERRUPTED, "stopped") from error
+        _write(args, printable(f"serving {', '.join(flows)} on {url}"))  # who comes too early waits at the listener
+        raise _End(serve(studio, listener, stuck=_tell_stuck), "stopped")
 
 
 def _studio(flows: dict[str, Any], journal: Any, args: argparse.Namespace) -> Any:
@@ -278,7 +277,7 @@ def _listening(args: argparse.Namespace) -> socket.socket:
     try:
         return socket.create_server((args.host, args.port), family=family)
     except (OSError, OverflowError) as error:
-        raise _End(UNUSABLE, f"{args.host}:{args.port}: {error}; choose another --port") from error
+        raise _End(UNUSABLE, f"{args.host}:{args.port}: {error}; choose another --host or --port") from error
 
 
 # What a run is made of

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from pocketflow.graph import Graph, check, to_svg
 from pocketflow.hooks import Hook, Step
 from pocketflow.journal import Journal, JournalError, Paused, RunExists
-from pocketflow.serve.sse import HEARTBEAT, Bell, Buffer, sse
+from pocketflow.serve.sse import HEARTBEAT, Bell, Buffer, sse, woken_by
 from pocketflow.serve.state import Json, State, exec_of, is_inside, shown
 from pocketflow.text import plain
 from pocketflow.trace import Trace
@@ -168,7 +168,7 @@ class Runs:
         if limit < 1:
             raise ValueError(f"limit={limit}: write 1 or more, or nothing would run")
         self.limit, self.waiting, self.keep, self.linger = limit, waiting, keep, linger
-        self.grace, self.heartbeat = grace, heartbeat
+        self.grace = grace
         self.is_closing = self.is_closed = False  # first the runs are stopped, then nobody watches any more
         self.flows: dict[str, Served] = {}
         for name, flow in (flows or {}).items():
@@ -178,8 +178,8 @@ class Runs:
         self.owns_journal = not isinstance(journal, Journal)
         where = f"{self.folder.name}/runs.db" if self.folder else journal
         self.journal = where if isinstance(where, Journal) else Journal(where or "")
-        self.bell = Bell()
-        self.news = Buffer(self.bell, keep)  # how runs change, for those who watch all of them
+        self.pulse = Bell(heartbeat)  # for all who watch anything
+        self.news = Buffer(keep)  # how runs change, for those who watch all of them
         self.lives: dict[str, Live] = {}
         self.locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one command to a run at a time
         self.slots = asyncio.Semaphore(limit)
@@ -280,7 +280,7 @@ class Runs:
         if self.attending:
             await asyncio.wait(self.attending, timeout=self.grace)
         self.is_closed = True
-        self.bell.ring()
+        self.pulse.wake()
         left = [live.run_id for live in active if not live.stopped.is_set()]
         if self.owns_journal and not left:
             self.journal.close()
@@ -370,7 +370,7 @@ class Runs:
             elif live.stopped.is_set() or self.is_closed:
                 yield sse({"type": "end", "status": live.run["status"]})
                 return
-            elif not await self.bell.wait(self.heartbeat):
+            elif not await self._is_news(live.buffer.bell):
                 yield HEARTBEAT
 
     async def watch_all(self, run_id: str | None = None) -> AsyncGenerator[bytes, None]:
@@ -387,16 +387,20 @@ class Runs:
             runs = await self.list()
             yield sse({"runs": runs[:LISTED], "more": max(0, len(runs) - LISTED)}, "runs")
             while not self.is_closed and number >= self.news.first:  # else it is too slow, and comes again
-                messages = b""
+                messages = await view.news()
                 if number < self.news.end:
-                    number, messages = self.news.end, self.news.since(number)
-                messages += await view.news()
+                    number, messages = self.news.end, self.news.since(number) + messages
                 if messages:
                     yield messages
-                elif not await self.bell.wait(self.heartbeat):
+                elif not await self._is_news(self.news.bell, *view.bells):
                     yield HEARTBEAT
         finally:
             self.watching -= 1
+
+    async def _is_news(self, *bells: Bell) -> bool:
+        """Wait for one of these bells; False if it is time to tell that we are still here."""
+        self.pulse.ring()
+        return await woken_by(*bells, self.pulse) is not self.pulse
 
     async def _poll(self) -> None:
         """Tell what other processes do in the same journal, while anyone watches all runs."""
@@ -409,7 +413,7 @@ class Runs:
                     if self.seen.get(run_id) != run:
                         self._tell_all(run)
                 self.seen, self.polled = runs, self.polled + 1
-                self.bell.ring()
+                self.news.bell.ring()
             await asyncio.sleep(max(POLL, 20 * (loop.time() - began)))
         self.polled = 0
 
@@ -422,7 +426,7 @@ class Runs:
             raise Conflict(f"{run_id!r} runs already: watch it, or choose another run_id")
         self._check_room()
         changed = {"status": "waiting", "is_here": True, "error": None, "ended": None, "flow": served.slug}
-        live = Live({**run, **changed}, served, shared, Buffer(self.bell, self.keep), past)
+        live = Live({**run, **changed}, served, shared, Buffer(self.keep), past)
         if before := self.lives.get(run_id):  # what it took until it stopped
             live.state.tokens, live.state.retries = before.state.tokens, before.state.retries
         self.lives[run_id] = live
@@ -490,7 +494,7 @@ class Runs:
         live.stopped.set()
         if self.lives.get(live.run_id) is live:
             del self.lives[live.run_id]
-        self.bell.ring()
+        live.buffer.bell.ring()
 
     def _alone(self, run_id: str) -> asyncio.Lock:
         return self.locks.setdefault(run_id, asyncio.Lock())
@@ -547,6 +551,11 @@ class _View:
             0,
             None,
         )  # when it was told: how often the journal was polled, and the run
+
+    @property
+    def bells(self) -> list[Bell]:
+        """What rings when there is more of the run; that it begins is told to all."""
+        return [self.live.buffer.bell] if self.live else []
 
     async def news(self) -> bytes:
         """The messages since the last time."""

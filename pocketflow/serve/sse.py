@@ -35,29 +35,36 @@ def _safe(value: Any) -> str:
 
 
 class Bell:
-    """Wakes all who wait, soon after it was rung."""
+    """Wakes all who wait for it, some seconds after it was rung, so that what happens meanwhile goes out together."""
 
-    def __init__(self) -> None:
-        self._next = asyncio.Event()
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.waiting = set[asyncio.Future[Bell]]()
         self._timer: asyncio.TimerHandle | None = None
 
     def ring(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(TICK, self._wake)
+            self._timer = asyncio.get_running_loop().call_later(self.seconds, self.wake)
 
-    def _wake(self) -> None:
-        self._timer = None
-        self._next.set()
-        self._next = asyncio.Event()
+    def wake(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        for waiter in self.waiting:
+            if not waiter.done():
+                waiter.set_result(self)
 
-    async def wait(self, seconds: float) -> bool:
-        """Whether it rang before so many seconds were over."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._next.wait()
-        except TimeoutError:
-            return False
-        return True
+
+async def woken_by(*bells: Bell) -> Bell:
+    """Wait for several bells; the one that was the first."""
+    waiter: asyncio.Future[Bell] = asyncio.get_running_loop().create_future()
+    for bell in bells:
+        bell.waiting.add(waiter)
+    try:
+        return await waiter
+    finally:
+        for bell in bells:
+            bell.waiting.discard(waiter)
 
 
 class Buffer:
@@ -65,11 +72,11 @@ class Buffer:
 
     A watcher has no queue, it is the number of the message that it wants next: a slow one costs nothing.
 
-    keep: bytes; the oldest messages go when there are more.
+    keep: bytes; the oldest messages go when there are more. bell: wakes when there are new ones.
     """
 
-    def __init__(self, bell: Bell, keep: int) -> None:
-        self.bell, self.keep, self.life = bell, keep, secrets.token_hex(4)
+    def __init__(self, keep: int) -> None:
+        self.bell, self.keep, self.life = Bell(TICK), keep, secrets.token_hex(4)
         self.first = self.size = 0
         self.messages: deque[bytes] = deque()
         self._joined = (0, 0, b"")  # what the last watcher got, as the others want the same
