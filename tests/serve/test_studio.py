@@ -192,6 +192,7 @@ def test_a_reload_shows_the_same_run_and_view(opened: Open):
         studio = opened(served)
         studio.start("{}", "monday")
         studio.tab("Store")
+        studio.has("#store")
         studio.page.reload()
         studio.shows("#name", "monday")
         studio.has("#store")

@@ -1,4 +1,4 @@
-// Helpers for the document, and how the page says things. Whatever comes from a run is set as text, never as markup.
+// Helpers for the document, and words. What comes from a run is set as text, never as markup.
 
 export const find = id => document.getElementById(id);
 const target = it => (typeof it === "string" ? find(it) : it);
@@ -67,8 +67,7 @@ export function setSign(made, state) {
   set(made, { textContent: MARKS[state] ?? "", title: state });
 }
 
-export const number = value => value.toLocaleString("en");
-export const plural = (count, one, more = `${one}s`) => `${number(count)} ${count === 1 ? one : more}`;
+export const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 export const joined = parts => parts.filter(Boolean).join(" · ");
 export const asText = value => (typeof value === "string" ? value : JSON.stringify(value, null, 1));
 export const clock = time => time.toTimeString().slice(0, 8);

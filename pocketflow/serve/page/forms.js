@@ -23,7 +23,6 @@ export function openForm() {
   fields = (flow.inputs ?? [STORE]).map(input => ({ ...input, field: fieldOf(input, before[input.name]) }));
   find("fields").replaceChildren(...fields.map(labelOf));
   say("new-title", `New run of ${flow.name}`);
-  say("new-doc", flow.doc);
   say("new-error", "");
   find("run-name").value = "";
   find("new-run").showModal();
@@ -95,22 +94,18 @@ function expect(value, is, advice) {
 
 // What stood in the fields is there again the next time, if the browser allows it
 
-const keyOf = () => `pocketflow ${flow.slug}`;
-
-function recalled() {
-  try {
-    return JSON.parse(sessionStorage.getItem(keyOf())) ?? {};
-  } catch {
-    return {};
-  }
-}
+const recalled = () => stored(key => JSON.parse(sessionStorage.getItem(key))) ?? {};
 
 function remember() {
   const raw = fields.map(({ name, type, field }) => [name, type === "bool" ? field.checked : field.value]);
+  stored(key => sessionStorage.setItem(key, JSON.stringify(Object.fromEntries(raw))));
+}
+
+function stored(work) {
   try {
-    sessionStorage.setItem(keyOf(), JSON.stringify(Object.fromEntries(raw)));
+    return work(`pocketflow ${flow.slug}`);
   } catch {
-    // then the next form begins anew
+    return null;
   }
 }
 

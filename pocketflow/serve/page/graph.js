@@ -1,26 +1,30 @@
 // The picture of a flow, and on it how the nodes stand.
 
-import { MARKS, element, find, joined, mark, plural, set } from "./dom.js";
+import { MARKS, element, find, joined, mark, set } from "./dom.js";
 import { changed, flow, row, state, then } from "./state.js";
 
+const SVG = "http://www.w3.org/2000/svg";
 const SMALLEST = 0.72; // of its size; a picture with less room than that scrolls
 
 let shown = ""; // the text of the picture that stands there
 let boxes = new Map(); // graph id -> its group, name, title and badges
 
 export function drawGraph() {
-  if (shown !== (flow()?.svg ?? "")) show(flow()?.svg ?? "");
+  const unknown = state.run && state.flows ? "The flow of this run is not served here." : "";
+  const picture = flow()?.svg ?? unknown;
+  if (picture !== shown) show(picture);
   const { nodes } = then();
   for (const [id, box] of boxes) drawNode(box, id, nodes.get(id));
 }
 
 function show(picture) {
   shown = picture;
-  const svg = picture && new DOMParser().parseFromString(picture, "image/svg+xml").documentElement;
-  boxes = new Map(svg && [...svg.querySelectorAll("[data-id]")].map(group => [group.dataset.id, boxOf(group)]));
-  const unknown = state.run ? "The flow of this run is not served here." : "";
-  find("graph").replaceChildren(svg || element("p.empty", {}, unknown));
-  if (!svg) return;
+  boxes = new Map();
+  find("graph").replaceChildren(element("p.empty", {}, picture));
+  if (!picture.startsWith("<svg")) return;
+  const svg = new DOMParser().parseFromString(picture, "image/svg+xml").documentElement;
+  boxes = new Map([...svg.querySelectorAll("[data-id]")].map(group => [group.dataset.id, boxOf(group)]));
+  find("graph").replaceChildren(svg);
   svg.setAttribute("role", "group"); // a picture would hide its nodes from screen readers
   svg.style.minWidth = `${SMALLEST * svg.getAttribute("width")}px`;
 }
@@ -41,14 +45,10 @@ function boxOf(group) {
 
 /** A small sign with its middle at a point. */
 function badge(x, y) {
-  const made = drawing("g", { class: "badge", transform: `translate(${x} ${y})` });
-  made.append(drawing("rect"), drawing("text"));
-  return made;
-}
-
-function drawing(tag, attributes = {}) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  const [made, ...parts] = ["g", "rect", "text"].map(tag => document.createElementNS(SVG, tag));
+  made.append(...parts);
+  mark(made, "class", "badge");
+  mark(made, "transform", `translate(${x} ${y})`);
   return made;
 }
 
@@ -73,8 +73,8 @@ function drawNode(box, id, node) {
 }
 
 const spoken = ({ state, visits, items, items_done, retries }) => joined([
-  state, visits > 1 && plural(visits, "visit"), items && `${items_done} of ${plural(items, "item")} done`,
-  retries && plural(retries, "retry", "retries"),
+  state, visits > 1 && `${visits} visits`, items && `${items_done} of ${items} items done`,
+  retries && `retried ${retries}×`,
 ]);
 
 /** Choose a node, so that what it said is shown alone; a second time, so that all is. */

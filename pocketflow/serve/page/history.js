@@ -1,6 +1,6 @@
 // One axis of time for all that a run was: the scrubber, the store at each moment, the timeline.
 
-import { clock, duration, element, find, joined, list, mark, plural, say, set } from "./dom.js";
+import { duration, element, find, joined, list, mark, plural, say, set } from "./dom.js";
 import { readMoment, timelineOf } from "./server.js";
 import { changed, isLive, nameOf, row, state } from "./state.js";
 
@@ -26,14 +26,14 @@ export const factsOf = ({ kind, action, seconds, changes, by, value }) => joined
 const TICKS = { node: "done", flow: "done", pause: "waiting", answer: "waiting" }; // kind of a row -> state of its tick
 
 find("moment").oninput = ({ target }) => look(+target.value);
-find("back").onclick = () => move(-1);
-find("forward").onclick = () => move(1);
+find("back").onclick = () => step(-1);
+find("forward").onclick = () => step(1);
 find("now").onclick = () => changed({ at: null });
 
 /** Look at a row by its index; what is behind the last one is now. */
 const look = index => changed({ at: index < state.rows.length ? Math.max(index, 0) : null });
 
-export const move = steps => look((state.at ?? state.rows.length) + steps);
+export const step = by => look((state.at ?? state.rows.length) + by);
 
 export function drawHistory() {
   const { at, rows } = state, isNow = at === null;
@@ -42,7 +42,7 @@ export function drawHistory() {
   set("moment", { max: String(rows.length), disabled: !rows.length });
   set("moment", { value: String(at ?? rows.length) });
   mark("moment", "aria-valuetext", words);
-  set("where", { textContent: words, title: isNow ? "" : joined([row().path, factsOf(row())]) });
+  say("where", words);
   set("back", { disabled: !rows.length || at === 0 });
   for (const id of ["forward", "now", "fork"]) set(id, { disabled: isNow || (id === "fork" && state.isBusy) });
   drawTicks();
@@ -93,10 +93,9 @@ export function drawTimeline() {
   if (find("frame").dataset.shows !== wanted) showTimeline(wanted);
 }
 
-/** In a new frame each time: another page in the same one would be a step of the browser's way back. */
+/** In a new frame, as another page in the old one would be a step on the browser's way back. */
 function showTimeline(wanted = find("frame").dataset.shows) {
   find("frame").dataset.shows = wanted;
   const page = element("iframe", { title: "Timeline of the run", sandbox: "allow-scripts", src: timelineOf(state.id) });
   find("frame").replaceChildren(page);
-  say("timeline-note", `As it was at ${clock(new Date())}.`);
 }

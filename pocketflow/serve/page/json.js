@@ -29,7 +29,7 @@ function valueEnd(text, at) {
   if (text[start] === "{") return partsEnd(text, start, "}", memberEnd);
   if (text[start] === "[") return partsEnd(text, start, "]", valueEnd);
   const end = Math.max(after(TEXT, text, start), after(WORD, text, start));
-  if (end === start) throw new JsonError(adviceFor(text.slice(start)), text, start);
+  if (end === start) throw new JsonError("write a number, true, false, null, or a text in double quotes", text, start);
   return skipSpace(text, end);
 }
 
@@ -47,9 +47,4 @@ function memberEnd(text, at) {
   if (end === start) throw new JsonError('write a name in double quotes here, as in {"topic": "bees"}', text, start);
   if (text[colon] !== ":") throw new JsonError("write : here, between the name and its value", text, colon);
   return valueEnd(text, colon + 1);
-}
-
-function adviceFor(rest) {
-  if (rest[0] === '"') return "this text does not end, or has a line break or a backslash in it";
-  return rest ? "write a number, true, false, null, or a text in double quotes" : "something is missing here";
 }

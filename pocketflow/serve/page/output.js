@@ -1,6 +1,6 @@
 // What the nodes say: a card for each of them and for each item, and the events as they come.
 
-import { asText, clock, element, find, following, joined, list, mark, number } from "./dom.js";
+import { asText, clock, element, find, following, joined, list, mark } from "./dom.js";
 import { plural, say, set, setSign, sign } from "./dom.js";
 import { factsOf, titleOf } from "./history.js";
 import { changed, chosenNodes, flow, isLive, nameOf, state, then } from "./state.js";
@@ -16,7 +16,7 @@ export function drawOutput() {
   const outputs = [...then().outputs.values()].filter(({ id }) => !ids || ids.has(id));
   const cards = inOrder(foremost(outputs)), left = outputs.length - cards.length;
   list("cards", cards, ({ slot }) => slot, makeCard, drawCard);
-  say("more-cards", left && `${number(left)} more not shown. Choose a node in the graph to see its own.`);
+  say("more-cards", left && `${left} more not shown. Choose a node in the graph to see its own.`);
   say("no-output", cards.length || ids ? "" : empty());
   drawSteps(ids);
 }
@@ -80,9 +80,9 @@ function drawSteps(ids) {
 }
 
 function makeStep(step) {
-  const { at, path, result } = step;
-  const look = element("button.link", { title: path, onclick: () => changed({ at }) }, `${at + 1} ${titleOf(step)}`);
-  return element("li", {}, look, element("small", {}, factsOf(step)), element("pre", {}, result ?? ""));
+  const { at, path: title } = step;
+  const look = element("button.link", { title, onclick: () => changed({ at }) }, `${at + 1} ${titleOf(step)}`);
+  return element("li", {}, look, " ", element("small", {}, factsOf(step)));
 }
 
 const drawStep = (item, { at }) => mark(item, "aria-current", at === state.at ? "step" : null);
@@ -108,8 +108,8 @@ export function drawEvents() {
 function textsOf(event) {
   const { type, path = "", item, changes, run = changes?.run } = event;
   const own = Object.entries(event).filter(([name, value]) => !KNOWN.includes(name) && value !== null);
-  const words = own.map(([name, value]) => `${name} ${asText(value)}`);
-  return [type, item === undefined ? path : `${path}[${item}]`, joined([type === "status" && run?.status, ...words])];
+  const words = [type === "status" && run?.status, ...own.map(([name, value]) => `${name} ${asText(value)}`)];
+  return [type, item === undefined ? path : `${path}[${item}]`, joined(words)];
 }
 
 function makeLine({ event, came }) {

@@ -1,4 +1,4 @@
-// What is asked of the server, and the one connection over which it tells what happens.
+// What is asked of the server, and the connection over which it tells.
 
 import { TOLD, changed, chosen, row, state, toldFlows, toldMoment } from "./state.js";
 
@@ -77,13 +77,9 @@ export function connect() {
   opened.onopen = () => state.connection === "open" || readFlows();
   opened.onerror = () => {
     changed({ connection: "lost" }); // a browser comes back by itself, unless it was refused
-    if (opened.readyState === EventSource.CLOSED) setTimeout(() => opened === source && reconnect(), RETRY);
+    if (opened.readyState === EventSource.CLOSED) setTimeout(() => opened === source && connect(), RETRY);
+    readFlows(); // notices when a token is asked for
   };
-}
-
-function reconnect() {
-  readFlows(); // which notices when a token is asked for
-  connect();
 }
 
 function hear({ type, data }) {

@@ -1,5 +1,4 @@
-// The one state of the page, changed by what the server tells and by what a person does. Whoever changes it calls
-// `changed`; before the next frame the page is drawn from it. Nothing here touches the document or the network.
+// The one state of the page. Whoever changes it calls `changed`; before the next frame the page is drawn from it.
 
 const EVENTS = 500; // so many are kept
 const LONGEST = 60_000; // characters of an output; of a longer one the end is kept

@@ -3,25 +3,26 @@
 // server.js hears what happens and changes state.js, and so does what a person does, here and in the other files.
 // After that `draw` sets what differs on the screen, once a frame. There is no other way to it.
 
-import { MARKS, asText, duration, element, find, joined, list, mark, plural, say, set, setSign, sign } from "./dom.js";
+import { MARKS, duration, element, find, joined, list, mark, plural, say, set, setSign, sign } from "./dom.js";
 import { askToDelete, drawQuestions, openForm } from "./forms.js";
 import { drawGraph } from "./graph.js";
-import { drawHistory, drawStore, drawTimeline, move } from "./history.js";
+import { drawHistory, drawStore, drawTimeline, step } from "./history.js";
 import { drawEvents, drawOutput } from "./output.js";
 import { choose, connect, fork, resume, stop } from "./server.js";
 import { changed, flow, isLive, onChange, secondsOf, state } from "./state.js";
 
-const PANES = { welcome, graph() {}, output: drawOutput, store: drawStore, timeline: drawTimeline, events: drawEvents };
+const PANES = {
+  welcome, graph() {}, output: drawOutput, store: drawStore, timeline: drawTimeline, events: drawEvents,
+};
 
 function draw() {
   drawRail();
   drawHead();
-  drawBands();
+  drawMessages();
   drawTabs();
   drawGraph();
   PANES[pane()]();
   drawHistory();
-  drawMessages();
   writeAddress();
 }
 
@@ -78,12 +79,14 @@ function factsOf(run) {
   const { input, output } = run.tokens;
   const tokens = input + output && `${plural(input, "token")} in, ${output} out`;
   const place = isLive(run) && !run.is_here && "runs in another process";
-  return joined([run.flow, timeOf(run), tokens, run.retries && plural(run.retries, "retry", "retries"), place]);
+  return joined([run.flow, timeOf(run), tokens, run.retries && `retried ${run.retries}×`, place]);
 }
 
-// Bands, and what stands there before a run is chosen
+// Messages, and what stands there before a run is chosen
 
-function drawBands() {
+function drawMessages() {
+  set("offline", { hidden: state.connection !== "lost" });
+  say("notice", state.notice);
   drawQuestions();
   set("fault", { hidden: state.run?.status !== "failed" });
   say("error", state.run?.error);
@@ -92,11 +95,10 @@ function drawBands() {
 
 function welcome() {
   const { name, doc, findings = [] } = flow() ?? {};
-  const advice = findings.length ? "It cannot be started before this is mended." : "Start it, or choose a run.";
   say("welcome-title", state.isMissing ? `There is no run ${state.id}` : name);
   say("doc", doc);
   list("findings", findings, it => it, it => element("li", {}, it));
-  say("advice", advice);
+  say("advice", findings.length && "It cannot be started before this is mended.");
   set("begin", { hidden: !canStart() });
 }
 
@@ -114,23 +116,6 @@ function drawTabs() {
     mark(tab, "aria-selected", tab.id === `tab-${pane()}`);
     set(tab, { tabIndex: tab.id === `tab-${pane()}` ? 0 : -1 });
   }
-}
-
-function moveTab(step) {
-  const there = tabs.filter(tab => tab.offsetParent);
-  const next = there.at((there.indexOf(document.activeElement) + step) % there.length);
-  next.focus();
-  next.click();
-}
-
-// Messages
-
-function drawMessages() {
-  const { run, connection, notice } = state;
-  set("offline", { hidden: connection !== "lost" });
-  say("notice", notice);
-  const questions = run?.questions.map(({ question }) => asText(question)) ?? [];
-  say("said", run ? [`${run.run_id} is ${run.status}.`, ...questions].join(" ") : "");
 }
 
 // The address keeps what is chosen: a reload and a second tab show the same
@@ -169,8 +154,8 @@ const KEYS = [
   ["n", "A new run; Ctrl+Enter starts it", openForm],
   ["j", "The next run", () => moveRun(1)],
   ["k", "The run before", () => moveRun(-1)],
-  ["←", "A step back in the history", () => move(-1)],
-  ["→", "A step forward", () => move(1)],
+  ["←", "A step back in the history", () => step(-1)],
+  ["→", "A step forward", () => step(1)],
   ["0", "Now", () => changed({ at: null })],
   ...tabs.slice(1).map((tab, n) => [`${n + 1}`, tab.textContent, tab.onclick]),
   ["Esc", "Back to now and all nodes", () => changed({ at: null, node: null, isRailOpen: false, notice: "" })],
@@ -194,11 +179,13 @@ document.onkeydown = event => {
   work();
 };
 
-/** Choose the next run of the list, or the one before. */
-function moveRun(step) {
-  const runs = [...find("runs").querySelectorAll(".run")];
-  const now = runs.findIndex(run => run.hasAttribute("aria-current"));
-  const next = runs[now < 0 ? 0 : now + step];
+const moveRun = step => move([...find("runs").querySelectorAll(".run")], step);
+const moveTab = step => move(tabs.filter(tab => tab.offsetParent), step);
+
+/** Choose what follows the chosen one. */
+function move(buttons, step) {
+  const now = buttons.findIndex(button => button.matches("[aria-current], [aria-selected=true]"));
+  const next = buttons[now + step];
   next?.focus();
   next?.click();
 }
