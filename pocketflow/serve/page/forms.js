@@ -61,7 +61,7 @@ function labelOf({ name, type, required, field }) {
   return element(`label.${type}`, {}, name, " ", element("small", {}, hint), field);
 }
 
-/** [name, value] of an input; undefined where it is left out. A mistake is marked in its field. */
+/** The name and value of an input; undefined where it is left out. A mistake is marked in its field. */
 function valueOf({ name, type, required, default: usual, field }) {
   mark(field, "aria-invalid", null);
   try {

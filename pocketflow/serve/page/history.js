@@ -49,7 +49,7 @@ export function drawHistory() {
   if (!isNow || state.tab === "store") readMoment();
 }
 
-/** A tick for each row: a long one where a visit ended or a person was asked. */
+/** A tick for each row; a long one where a visit ended or a person was asked. */
 function drawTicks() {
   const { rows } = state, [plain, ...states] = find("ticks").children;
   if (find("ticks").rows === rows) return;

@@ -1,12 +1,11 @@
 // What the nodes say: a card for each of them and for each item, and the events as they come.
 
-import { asText, clock, element, find, following, joined, list, mark } from "./dom.js";
+import { asText, element, find, following, joined, list, mark } from "./dom.js";
 import { plural, say, set, setSign, sign } from "./dom.js";
 import { factsOf, titleOf } from "./history.js";
 import { changed, chosenNodes, flow, isLive, nameOf, state, then } from "./state.js";
 
 const CARDS = 48; // so many are drawn, and not more
-const STEPS = 100;
 const ACTIVE = new Set(["running", "waiting", "failed"]);
 
 find("show-all").onclick = () => changed({ node: null });
@@ -61,7 +60,7 @@ function drawCard(card, { label, state, text, cut }) {
   else write(card, text);
 }
 
-/** To a text that goes on add what is new alone: to lay all of it out again for each word is slow. */
+/** Add what is new, if the text goes on: to lay all of it out again for each word is slow. */
 function write(card, text) {
   const { body } = card.parts;
   if (body.firstChild && text.startsWith(card.text)) body.firstChild.appendData(text.slice(card.text.length));
@@ -72,10 +71,9 @@ function write(card, text) {
 // The steps of the chosen node
 
 function drawSteps(ids) {
-  const steps = state.rows.map((row, at) => ({ ...row, at })).filter(({ id }) => ids?.has(id)).slice(-STEPS);
+  const steps = state.rows.map((row, at) => ({ ...row, at })).filter(({ id }) => ids?.has(id)).slice(-100);
   set("only", { hidden: !ids });
   say("only-name", nameOf(state.node));
-  set("steps-title", { hidden: !steps.length });
   list("steps", steps, ({ n }) => `${state.id} ${n}`, makeStep, drawStep);
 }
 
@@ -101,7 +99,7 @@ export function drawEvents() {
   const keyOf = ({ number }) => `${id} ${number}`;
   following(find("lines"), () => list("lines", found, keyOf, makeLine));
   say("event-count", events.length && `${found.length} of the last ${events.length}`);
-  say("no-events", events.length ? "" : "Events show here as they happen. What was before stands in the history below.");
+  say("no-events", !events.length && "Events show here as they happen. The history below has what was before.");
 }
 
 /** Its type, where it is from, and all else that it says. */
@@ -114,6 +112,6 @@ function textsOf(event) {
 
 function makeLine({ event, came }) {
   const [type, place, words] = textsOf(event);
-  const time = element("time.soft", {}, clock(came));
+  const time = element("time.soft", {}, came.toTimeString().slice(0, 8));
   return element("li", {}, time, element("b", {}, type), element("span", {}, place), element("p.soft", {}, words));
 }

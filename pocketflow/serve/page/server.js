@@ -1,9 +1,9 @@
-// What is asked of the server, and the connection over which it tells.
+// What the server is asked for, and what it tells.
 
 import { TOLD, changed, chosen, row, state, toldFlows, toldMoment } from "./state.js";
 
 const RETRY = 2000; // milliseconds until a connection that was refused is tried again
-const ADDS_ROWS = new Set(["node_end", "item_end", "pause", "status"]); // events after which it has grown
+const ADDS_ROWS = new Set(["node_end", "item_end", "pause", "status"]); // events after which the history has grown
 
 const urlOf = (id, rest = "") => `api/runs/${encodeURIComponent(id)}${rest}`;
 export const timelineOf = id => urlOf(id, "/trace");

@@ -61,7 +61,7 @@ export function toldFlows({ flows }) {
 }
 
 export const TOLD = {
-  runs: ({ runs, more }) => changed({ runs, more, connection: "open" }),
+  runs: lists => changed({ ...lists, connection: "open" }),
   run: toldRun,
   state: ({ nodes, outputs, ...run }) =>
     changed({ run, flow: run.flow ?? state.flow, isMissing: false, ...indexed({ nodes, outputs }) }),
@@ -74,13 +74,13 @@ export const TOLD = {
 };
 
 export function toldMoment(key, { store = {}, changes = {}, nodes = {}, outputs = [], error }) {
-  const maps = { store: new Map(Object.entries(store)), changes: new Map(Object.entries(changes)) };
-  changed({ moment: { key, error, ...maps, ...indexed({ nodes, outputs }) } });
+  const moment = { key, store: mapOf(store), changes: mapOf(changes), error, ...indexed({ nodes, outputs }) };
+  changed({ moment });
 }
 
-/** As maps: an object has keys of its own. */
+const mapOf = object => new Map(Object.entries(object)); // as an object has keys of its own
 const indexed = ({ nodes, outputs }) => ({
-  nodes: new Map(Object.entries(nodes)),
+  nodes: mapOf(nodes),
   outputs: new Map(outputs.map(output => [output.slot, output])),
 });
 
@@ -125,7 +125,7 @@ export const flow = () => state.flows?.get(state.run ? state.run.flow : state.fl
 export const nameOf = id => flow()?.nodes.find(node => node.id === id)?.name ?? id;
 export const row = () => (state.at === null ? null : state.rows[state.at]);
 export const isLive = run => run?.status === "running" || run?.status === "waiting";
-export const secondsOf = run => (Date.parse(run.ended ?? new Date()) - Date.parse(run.started)) / 1000;
+export const secondsOf = ({ started, ended }) => (new Date(ended ?? Date.now()) - new Date(started)) / 1000;
 
 /** `nodes` and `outputs` at the moment that is looked at, or at the one before until it is told. */
 export const then = () => (state.at !== null && state.moment) || state;

@@ -1,7 +1,7 @@
 // The studio: flows to start, and runs to watch, stop, answer, replay and fork.
 //
-// server.js hears what happens and changes state.js, and so does what a person does, here and in the other files.
-// After that `draw` sets what differs on the screen, once a frame. There is no other way to it.
+// server.js hears what happens and changes state.js, as does what a person does here and in the other files. Then
+// `draw` sets what differs on the screen, once a frame: there is no other way to it.
 
 import { MARKS, duration, element, find, joined, list, mark, plural, say, set, setSign, sign } from "./dom.js";
 import { askToDelete, drawQuestions, openForm } from "./forms.js";
@@ -126,8 +126,8 @@ function writeAddress() {
   const { id, tab, flow } = state;
   const hash = `#${new URLSearchParams(id ? { run: id, tab } : { flow: flow ?? "" })}`;
   if (flow === null || hash === location.hash) return;
-  const isNew = location.hash && choiceIn(location.hash).run !== (id ?? undefined);
-  history[isNew ? "pushState" : "replaceState"](null, "", hash);
+  const isOther = location.hash && (choiceIn(location.hash).run ?? null) !== id;
+  history[isOther ? "pushState" : "replaceState"](null, "", hash);
 }
 
 function readAddress() {
@@ -158,7 +158,7 @@ const KEYS = [
   ["→", "A step forward", () => step(1)],
   ["0", "Now", () => changed({ at: null })],
   ...tabs.slice(1).map((tab, n) => [`${n + 1}`, tab.textContent, tab.onclick]),
-  ["Esc", "Back to now and all nodes", () => changed({ at: null, node: null, isRailOpen: false, notice: "" })],
+  ["Esc", "Back to now and to all nodes", () => changed({ at: null, node: null, isRailOpen: false })],
   ["?", "These keys", ON["show-keys"]],
 ];
 const NAMES = { ArrowLeft: "←", ArrowRight: "→", Escape: "Esc" };
@@ -173,7 +173,8 @@ document.onkeydown = event => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (target.matches("input, textarea, select")) return;
   const moves = target.closest("#tabs") ? moveTab : target.closest("#runs") ? moveRun : null;
-  const work = moves && key in STEPS ? () => moves(STEPS[key]) : KEYS.find(([name]) => name === (NAMES[key] ?? key))?.[2];
+  const named = KEYS.find(([name]) => name === (NAMES[key] ?? key));
+  const work = moves && key in STEPS ? () => moves(STEPS[key]) : named?.[2];
   if (!work) return;
   event.preventDefault();
   work();
@@ -184,8 +185,7 @@ const moveTab = step => move(tabs.filter(tab => tab.offsetParent), step);
 
 /** Choose what follows the chosen one. */
 function move(buttons, step) {
-  const now = buttons.findIndex(button => button.matches("[aria-current], [aria-selected=true]"));
-  const next = buttons[now + step];
+  const next = buttons[buttons.findIndex(button => button.matches("[aria-current], [aria-selected=true]")) + step];
   next?.focus();
   next?.click();
 }
