@@ -34,7 +34,8 @@ class Report(Node):
         numbers = shared["numbers"]
         print(f"{len(numbers)} rows in {shared['chunks']} chunks")
         if numbers:
-            print(f"total {sum(numbers):g}, mean {sum(numbers) / len(numbers):.2f}, largest {max(numbers):g}")
+            total, largest = sum(numbers), max(numbers)
+            print(f"total {total:,.15g}, mean {total / len(numbers):,.2f}, largest {largest:,.15g}")
 
 
 def chunks(rows):

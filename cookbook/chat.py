@@ -3,7 +3,7 @@
     python -m cookbook.chat
 
 Type a line and read the answer; an empty line, "bye" or Ctrl-D ends it. Without a model the answers
-come from the documentation of Python, and "again" repeats what was asked: the history is real.
+come from the documentation of Python, and "again" repeats the last question, from the history.
 """
 
 from cookbook.llm import call_llm, retry_after

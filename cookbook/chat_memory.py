@@ -3,7 +3,7 @@
     python -m cookbook.chat_memory
 
 Only the last two exchanges go to the model in full. Older ones are put into a full text search, and
-the one that fits the new line best comes back. Tell it something, talk on, then ask for it.
+the one that fits the new line best comes back. Tell it something, chat on, then ask about it.
 """
 
 from cookbook.llm import call_llm, retry_after

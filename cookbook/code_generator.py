@@ -1,4 +1,4 @@
-"""Code that is not believed but tested: write a function, run its tests in a process of its own, repair.
+"""Code that is tested, not trusted: write a function, run its tests in a process of its own, repair.
 
     python -m cookbook.code_generator [EXAMPLE ...]     such as  "f(3) == 9" "f(5) == 25"
 

@@ -1,10 +1,10 @@
 """A debate: two sides in turn, each answering the other, then a judge.
 
-    python -m cookbook.debate threads processes
+    python -m cookbook.debate break continue
 
-One node class is both sides; the name of its own side is all they differ in. Without a model each
-side argues with sentences about its subject in the documentation of Python, none of them twice,
-and the judge counts who had more to say.
+Both sides are nodes of one class, which differ only in the side that they take. Without a model,
+each side quotes the documentation of Python about its subject, no sentence twice, and the judge
+counts the words.
 """
 
 import re
@@ -76,7 +76,7 @@ def argue(side, said):
     used, word = {argument for _, argument in said}, side.lower()[:5]
     for page in documentation().search(side, 20):
         for sentence in sentences(page.text):
-            if word in sentence.lower() and sentence not in used and 30 < len(sentence) < 200:
+            if word in sentence.lower() and sentence not in used and sentence.endswith("."):
                 return sentence
     return "(no more to say)"
 
@@ -97,7 +97,7 @@ flow = Flow(start=first)
 
 
 def main():
-    sides = sys.argv[1:3] if len(sys.argv) > 2 else ["threads", "processes"]
+    sides = sys.argv[1:3] if len(sys.argv) > 2 else ["break", "continue"]
     flow.run({"sides": sides, "said": []})
 
 

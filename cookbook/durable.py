@@ -5,7 +5,7 @@
 The program starts itself as a worker, which kills itself with SIGKILL after some calls: no clean-up,
 no last words. It is started again until it ends, and the bill is read. The bill is a plain file
 beside the journal, written at every call, so it shows what was paid, whatever the journal says. What
-the journal had recorded is not paid again; of three calls at once, those in flight may be.
+the journal had recorded is not paid again; calls that were in flight at the kill may be.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from cookbook.terminal import run
 from pocketflow import AsyncFlow, AsyncParallelBatchNode
 from pocketflow.journal import Journal
 
-FUNCTIONS = (abs, all, any, ascii, bin, callable, chr, divmod, hash, id, len, max, min, ord, pow, repr, round, sum, zip)
+FUNCTIONS = (abs, all, any, ascii, bin, chr, hash, hex, id, input, len, oct, open, ord, pow, repr, round, sorted, sum)
 CALLS_IN_A_LIFE = 7
 
 

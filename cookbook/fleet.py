@@ -3,7 +3,7 @@
     pip install 'dask[distributed]'
     python -m cookbook.fleet [postgresql://USER@HOST/DATABASE]
 
-Dask gives the work of a worker that died to the others; the journal knows what of it is done. Where
+When a worker dies, Dask gives its work to the others, and the journal knows what is done already. Where
 workers are on several machines the journal is in PostgreSQL (pip install 'psycopg[binary]');
 here, on one, a file will do. The bill is a plain file, written at every call, so it shows what was paid.
 """

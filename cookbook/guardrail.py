@@ -2,8 +2,8 @@
 
     python -m cookbook.guardrail "How do I copy a folder? My mail is ada@example.org"
 
-What is off the subject, or asks for secrets, is refused before anything is paid for; addresses and
-numbers are masked on their way in; an answer that says what it should not is kept back.
+A question that is off the subject, or asks for a secret, is refused before anything is paid for. Mail
+addresses and numbers are masked on their way in, and an answer with a secret in it is held back.
 """
 
 import re
@@ -55,7 +55,7 @@ class Answer(Node):
 class CheckAnswer(Node):
     def post(self, shared, prep_res, exec_res):
         shared["answer"] = masked(shared["answer"])
-        shared["reason"] = "the answer says what it should not" if FORBIDDEN.search(shared["answer"]) else ""
+        shared["reason"] = "the answer has a secret in it" if FORBIDDEN.search(shared["answer"]) else ""
         return "refuse" if shared["reason"] else "tell"
 
 
@@ -76,11 +76,11 @@ def masked(text):
 
 
 def fault(question):
-    """Why this is not to be asked; empty where it may be."""
+    """Why this may not be asked; empty if it may."""
     if FORBIDDEN.search(question):
-        return "the question asks for what is not to be told"
+        return "the question asks for a secret"
     if len(question) > 500:
-        return f"the question has {len(question)} characters, and may have 500"
+        return f"the question has {len(question)} characters; 500 are allowed"
     return "" if documentation().search(question, 1) else "the question is not about Python"
 
 

@@ -2,7 +2,7 @@
 
     python -m cookbook.hello "How do I shuffle a list?"
 
-Expect a sentence and where it is from: without a model, a page of Python's own documentation.
+Expect one sentence and its source: without a model, a page of Python's own documentation.
 """
 
 from cookbook.llm import call_llm, retry_after

@@ -1,10 +1,10 @@
 """Human in the loop: a run that stops for an answer, and goes on in another process, days later if need be.
 
     python -m cookbook.human_in_the_loop [REQUEST ...]     starts, and stops with a question
-    python -m cookbook.human_in_the_loop --answer yes      goes on from there; any other answer is a wish
+    python -m cookbook.human_in_the_loop --answer yes      goes on; any other answer is a wish for a new draft
 
-What was drafted before the question is not drafted again: the journal has it. Nothing waits
-meanwhile, as no process is left. The run is kept in human_in_the_loop.db, in the current folder.
+The draft before the question is not made again: the journal has it. No process waits for the
+answer. The run is kept in human_in_the_loop.db, in the current folder.
 """
 
 import sys
@@ -57,8 +57,8 @@ class Send(Node):
 
 
 def write_draft(request, wish):
-    about = request.split(",")[0].rstrip(".")
-    return f"We are sorry to read: {about!r}. You get your money back." + f" P.S. {wish}" * (wish != "none")
+    text = f'We are sorry that you had to write "{request}" Your money is on its way.'
+    return text if wish == "none" else f"{text} P.S. {wish}"
 
 
 draft, approve = Draft(max_retries=3, wait=retry_after), Approve()

@@ -1,4 +1,4 @@
-"""The one way from a recipe to a language model, and what stands in for it where there is none.
+"""How the recipes call a language model, and what answers where there is none.
 
     answer = call_llm(prompt, offline=lambda: rule(data))
     answer = await call_llm_async(prompt, offline=lambda: rule(data))
@@ -7,12 +7,12 @@
     message = call_with_tools(messages, tools, offline=lambda: rule(data))
 
 With OPENAI_API_KEY or OPENAI_BASE_URL set, the official `openai` package asks OPENAI_MODEL of
-any compatible server (OpenAI, Ollama, vLLM). Without, `offline()` does the work by rule, from the
+any compatible server (OpenAI, Ollama, vLLM). Without either, `offline()` answers by rule, from the
 data that the prompt was made of. A prompt is a text, or a list of messages {"role": ..., "content": ...}.
 
-Trying again is a node's business: the client's own retries are off, and `wait=retry_after`
-makes a node wait as long as the server asks for. What a call took, a "usage" event tells to whoever
-watches: a trace, OpenTelemetry, a stream.
+Retries are left to the node: the client's own are off, and with `wait=retry_after` a node waits as
+long as the server asks for. The tokens of a call are emitted as a "usage" event, which traces,
+OpenTelemetry and streams understand.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STREAM = {"stream": True, "stream_options": {"include_usage": True}}  # the toke
 
 
 class ModelError(Exception):
-    """The server answered, but not with an answer."""
+    """The server replied, but with no answer in it."""
 
 
 def call_llm(prompt: Prompt, *, offline: Offline, timeout: float = TIMEOUT) -> str:
@@ -89,7 +89,7 @@ async def stream_llm(
 
 
 def retry_after(attempt: int, error: Exception) -> float | None:
-    """For a node's `wait=`: the seconds the server asks for, else 1, 2, 4...; None where asking again is no use."""
+    """For a node's `wait=`: the seconds the server asks for, else 1, 2, 4...; None where asking again is pointless."""
     if isinstance(error, ValueError):  # an answer of the wrong form: ask again at once
         return 0
     status = getattr(error, "status_code", None)
@@ -102,9 +102,9 @@ def retry_after(attempt: int, error: Exception) -> float | None:
 def ask_for_data(prompt: str, check: Callable[[Any], T], *, offline: Callable[[], Any]) -> T:
     """`check(data)` of the JSON or YAML in the model's answer, for the `exec` of a node with retries.
 
-    `check` returns what is to be used, or raises ValueError, KeyError or TypeError saying what is
-    wrong. The node's next attempt then asks the same prompt with that complaint added. `offline()`
-    gives the data itself.
+    `check` returns the data to use, or raises ValueError, KeyError or TypeError with what is wrong.
+    The node's next attempt then sends the same prompt with that complaint added. `offline()` returns
+    the data itself.
     """
     return _checked(prompt, call_llm(_with_complaint(prompt), offline=lambda: json.dumps(offline())), check)
 
@@ -126,7 +126,7 @@ def call_with_tools(
 
     tools: as the protocol has them, {"type": "function", "function": {"name", "description", "parameters"}}.
     The message is made to be appended to `messages`, followed by one {"role": "tool", "tool_call_id": ...,
-    "content": ...} for each of its calls. `offline()` gives such a message.
+    "content": ...} for each of its calls. `offline()` returns such a message.
     """
     if not has_model():
         return _by_rule(offline)
@@ -165,9 +165,9 @@ def _checked(prompt: str, text: str, check: Callable[[Any], T]) -> T:
         data = check(read_data(text))
     except (ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        complaint = f"\n\nYour last answer was no use ({reason}):\n{text}\nAnswer again, without it."
+        complaint = f"\n\nYour last answer was wrong ({reason}):\n{text}\n\nAnswer again, and mend that."
         _complaint.set((prompt, complaint))
-        raise ValueError(f"the model's answer is no use: {reason}") from error
+        raise ValueError(f"the model's answer is wrong: {reason}") from error
     _complaint.set(("", ""))
     return data
 
@@ -211,7 +211,7 @@ def _answer(completion: Any) -> str:
 
 
 def _tell_usage(completion: Any) -> None:
-    """Tell traces what a call took, where the server says so."""
+    """Emit the tokens of a call, if the server tells them."""
     usage = getattr(completion, "usage", None)
     if usage:
         tokens = {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}

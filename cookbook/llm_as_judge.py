@@ -2,8 +2,8 @@
 
     python -m cookbook.llm_as_judge [TEXT]     (without a TEXT: a wordy sentence)
 
-The editor shortens a text; the judge ends it when it has nothing to criticize, or after five
-rounds. Without a model both go by a list of filler words.
+The editor shortens a text, and the judge sends it back until there is nothing left to criticize, five
+times at most. Without a model, both go by a list of filler words.
 """
 
 import re

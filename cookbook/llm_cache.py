@@ -3,8 +3,8 @@
     python -m cookbook.llm_cache [FILE]     (default: a cache in memory; run it twice with a FILE)
 
 A hook sees every exec before it starts. Where it knows the input it answers with a `Skip`, and the
-exec is not called. So one cache serves all flows of a program, sync and async, and no node says
-a word of it.
+exec is not called. So one cache serves all flows of a program, sync and async, and no node has
+to know about it.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""A majority vote: ask the same several times at once, and take the answer most agree on.
+"""A majority vote: ask the same several times at once, and take the answer that most agree on.
 
     python -m cookbook.majority_vote "I love this book, it is great fun, though the end is sad"
 
-A parallel batch asks five times; one voter that fails is no vote, and the others count. Without a
-model each voter judges the mood by its own reading of the text, so they do disagree.
+A parallel batch asks five times, and a voter that fails has no vote. Without a model, each voter looks
+at a different part of the text, so that they can disagree.
 """
 
 import asyncio

@@ -2,8 +2,8 @@
 
     python -m cookbook.map_reduce [FILE ...]     (without a FILE: the guides of this project)
 
-Each file is summed up by one call; one file that fails is told and costs nothing of the others.
-Without a model the sentence is the one that holds the file's most frequent words.
+Each file is summed up by a call of its own. A file that fails is named, and the others go on. Without
+a model, the summary of a file is its first sentence, which is hard to beat.
 """
 
 import re
@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from cookbook.llm import call_llm, retry_after
-from cookbook.search import extract, keywords, sentences
+from cookbook.search import keywords, sentences
 from cookbook.terminal import run
 from pocketflow import BatchNode, Flow, Node
 
@@ -23,6 +23,11 @@ Sum up this text in one sentence.
 {text}
 </text>
 """
+COMBINE = """
+Say in one sentence what these files have in common.
+
+{summaries}
+"""
 
 
 class Summarize(BatchNode):
@@ -31,29 +36,36 @@ class Summarize(BatchNode):
 
     def exec(self, file):
         text = Path(file).read_text()[:8000]
-        return call_llm(PROMPT.format(text=text), offline=lambda: main_sentence(text))
+        return call_llm(PROMPT.format(text=text), offline=lambda: first_sentence(text))
 
     def exec_fallback(self, file, error):
-        return f"({type(error).__name__})"
+        print(f"{Path(file).name}: {type(error).__name__}")
 
     def post(self, shared, files, summaries):
-        shared["summaries"] = dict(zip(files, summaries, strict=True))
+        shared["summaries"] = {file: summary for file, summary in zip(files, summaries, strict=True) if summary}
 
 
 class Reduce(Node):
-    def post(self, shared, prep_res, exec_res):
-        for file, summary in shared["summaries"].items():
-            print(f"{Path(file).name}: {summary}")
-        words = Counter(word for summary in shared["summaries"].values() for word in keywords(summary))
-        most = ", ".join(word for word, _ in words.most_common(3))
-        print(f"{len(shared['summaries'])} files, above all about: {most}")
+    def prep(self, shared):
+        return shared["summaries"]
+
+    def exec(self, summaries):
+        listing = "\n".join(f"{Path(file).name}: {summary}" for file, summary in summaries.items())
+        overall = call_llm(COMBINE.format(summaries=listing), offline=lambda: common_words(summaries))
+        return f"{listing}\n\n{overall}"
+
+    def post(self, shared, summaries, report):
+        print(report)
 
 
-def main_sentence(text):
+def common_words(summaries):
+    words = Counter(word for summary in summaries.values() for word in keywords(summary))
+    return f"Above all they are about: {', '.join(word for word, _ in words.most_common(3))}"
+
+
+def first_sentence(text):
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    frequent = Counter(word for line in prose.splitlines() for word in keywords(line)).most_common(8)
-    short = "\n\n".join(sentence for sentence in sentences(prose) if len(sentence) < 200)
-    return extract(short, " ".join(word for word, _ in frequent), 1)[0]
+    return next(iter(sentences(prose)), "(no prose)")
 
 
 def wait(attempt, error):
@@ -62,7 +74,7 @@ def wait(attempt, error):
 
 
 summarize = Summarize(max_retries=2, wait=wait)
-summarize >> Reduce()
+summarize >> Reduce(max_retries=2, wait=retry_after)
 flow = Flow(start=summarize)
 
 

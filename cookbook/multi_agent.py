@@ -3,8 +3,8 @@
     python -m cookbook.multi_agent [WORD]     (a name out of Python's builtins, such as "sorted")
 
 Each agent is a node that loops on itself and waits for the other's message; both run at once as
-branches of one flow. Without a model the hints are the length and the letters, and the guesser
-takes the names of the builtins that agree with every hint so far.
+branches of one flow. Without a model, the hints are the number of letters and then one letter at a
+time, and the guesser takes the first name that agrees with every hint so far.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class Guess(AsyncNode):
     async def post_async(self, shared, inputs, guess):
         hint, *_ = inputs
         if guess is None:
-            print(f"Found with {len(shared['guesses'])} guesses.")
+            print(f"Found at guess {len(shared['guesses'])}.")
             return "end"
         print(f"hint: {hint}\n  guess: {guess}")
         shared["hints"].append(hint)
@@ -74,8 +74,8 @@ class Guess(AsyncNode):
 
 
 def describe(word, hints):
-    """First the length, then one letter more each time."""
-    return f"it begins with {word[: len(hints)]}" if hints else f"it has {len(word)} letters"
+    """First the number of letters, then one letter each time."""
+    return f"it has the letter {word[(len(hints) - 1) % len(word)]}" if hints else f"it has {len(word)} letters"
 
 
 def choose(hints, guesses):
@@ -84,9 +84,7 @@ def choose(hints, guesses):
 
 
 def agrees(name, hint):
-    if hint.startswith("it begins with "):
-        return name.startswith(hint.removeprefix("it begins with "))
-    return hint == f"it has {len(name)} letters"
+    return hint == f"it has {len(name)} letters" or hint in [f"it has the letter {letter}" for letter in name]
 
 
 hint, guess = Hint(max_retries=3, wait=retry_after), Guess(max_retries=3, wait=retry_after)

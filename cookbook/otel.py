@@ -4,8 +4,8 @@
     python -m cookbook.otel [FILE]     (without a FILE: this one)
 
 The names are those of the conventions for generative AI. The spans of nested flows and of branches
-that run at once have the right parents. Expect the spans as a tree, with a retry in it; of a FILE
-that is missing, those up to the error. In place of the exporter that keeps spans in memory,
+that run at once have the right parents. Expect the spans as a tree, with a retry in it; with a FILE
+that does not exist, those up to the error. In place of the exporter that keeps spans in memory,
 `OTLPSpanExporter()` of `opentelemetry-exporter-otlp` sends them to a collector.
 """
 

@@ -1,6 +1,6 @@
-"""A whole flow for many entries at once: every file is read, counted and judged by three nodes.
+"""A whole flow for many entries at once: every file is read, and counted by the node for its kind.
 
-    python -m cookbook.parallel_batch_flow [FILE ...]     (without: the recipes of this folder)
+    python -m cookbook.parallel_batch_flow [FILE ...]     (without a FILE: some of this folder)
 
 `AsyncParallelBatchFlow` runs its graph once for each entry, a dict of params; the entries share
 one store, so each writes under its own name. The disk pretends to be slow; what is printed was measured.
@@ -66,7 +66,9 @@ def measured(flow, files):
 
 
 def main():
-    files = sys.argv[1:] or sorted(map(str, Path(__file__).parent.glob("*.py")))
+    files = sys.argv[1:] or sorted(
+        str(file) for names in ("*.md", "[a-d]*.py") for file in Path(__file__).parent.glob(names)
+    )
     counts, alone = measured(Files(start=graph()), files)
     same, together = measured(FilesAtOnce(start=graph()), files)
     for file in files:

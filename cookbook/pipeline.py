@@ -3,9 +3,9 @@
     python -m cookbook.pipeline [PACKAGE ...]
 
 Reports on the packages that are installed in this Python, or on those that are named. It shows
-modules that are composed by name, a resource that is opened once and closed at the end, a wanted
-final value, and an override: a value that stands for the result of a function, which then does
-not run. `files` and `requirements` need nothing of each other, so they run at the same time.
+modules that are joined by name, a resource that is opened once and closed at the end, the choice of
+a final value, and an override: a value in place of a function's result, so that the function does
+not run. `files` and `requirements` do not depend on each other, so they run at the same time.
 """
 
 import sqlite3

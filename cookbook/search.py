@@ -10,8 +10,8 @@ from __future__ import annotations
 import builtins
 import contextlib
 import functools
-import importlib
 import inspect
+import pkgutil
 import re
 import sqlite3
 import sys
@@ -22,22 +22,30 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 COMMON = """
-    a about all an and any are as at be best between by can difference do does explain for from get give has have how i
-    if in into is it its make me my of on one or our please python should tell that the their them there they this to
-    use used using want was way we what when where which who why will with work works write you your
+    a about all an and any are as at be best between by can difference do does explain find for from get give has have
+    hello hi how i if in into is it its make me my of on one or our please python should tell that the their them there
+    they this to two use used using want was way we what when where which who why will with work works you your
 """.split()  # noqa: SIM905  # a list of words reads best as words
-MODULES = """
+LIBRARY = """
     builtins argparse array asyncio base64 bisect calendar collections concurrent.futures configparser contextlib
-    contextvars copy csv dataclasses datetime decimal difflib email.message enum fileinput fnmatch fractions functools
-    getpass glob gzip hashlib heapq hmac html inspect io itertools json locale logging lzma math mimetypes
-    multiprocessing operator os os.path pathlib pickle pprint queue random re sched secrets selectors shelve shlex
-    shutil signal smtplib socket sqlite3 ssl statistics string struct subprocess sys tarfile tempfile textwrap threading
-    time timeit tomllib traceback types unicodedata urllib.parse urllib.request uuid warnings wave weakref webbrowser
-    zipfile zlib zoneinfo
-""".split()  # noqa: SIM905  # what people ask about, of a library of three hundred
-WITH_METHODS = {"asyncio", "builtins", "collections", "datetime", "pathlib", "sqlite3", "threading"}
-SYNONYMS = {"folder": "directory", "folders": "directory", "mail": "message", "pick": "choose", "download": "retrieve"}
-CODE = re.compile(r"\s*(>>>|\.\.|[|#]|XXX)|[\w.]+\(.*(->.*|\))\s*$|.*\n *\*{3,}|.*::=")
+    contextvars csv dataclasses datetime decimal difflib enum fnmatch functools getpass glob gzip
+    hashlib heapq hmac html inspect itertools json logging lzma math mimetypes multiprocessing operator
+    os.cpu_count os.getcwd os.getenv os.getpid os.kill os.listdir os.makedirs os.path os.rename os.walk pathlib pickle
+    pprint queue random re sched secrets selectors shelve shutil signal socket sqlite3 ssl statistics string struct
+    subprocess tarfile tempfile textwrap threading time timeit tomllib traceback unicodedata urllib.parse
+    urllib.request uuid warnings wave weakref webbrowser zipfile zlib zoneinfo
+""".split()  # noqa: SIM905  # what people ask about, of a library of three hundred modules
+WITH_METHODS = """
+    str list dict set datetime.date datetime.datetime pathlib.Path asyncio.Queue asyncio.Lock sqlite3.Connection
+    threading.Thread
+""".split()  # noqa: SIM905
+SYNONYMS = {"delete": "remove", "download": "retrieve", "folder": "directory", "folders": "directory",
+            "generator": "yield", "largest": "max", "parse": "deserialize", "pick": "choose", "read": "open",
+            "string": "str", "write": "open"}  # fmt: skip
+CODE = re.compile(r"\s*(>>>|\.\.|[|#]|XXX|\w+ = )|[\w.]+\([^\n]*(->.*|\))\s*(\n|$)|.*\n *\*{3,}|.*::=")
+MARKUP = re.compile(r":\w+:(?=`)|`|(?<!\w)\*+(?=\w)|(?<=[\w.])\*+(?!\w)|^[\w, ]+ -> ")
+TABLE = "CREATE VIRTUAL TABLE pages USING fts5(name, summary, prose, text UNINDEXED, tokenize='porter')"
+FIND = "SELECT name, summary, text FROM pages WHERE pages MATCH ? ORDER BY bm25(pages, 4, 3, 1), name LIMIT 200"
 
 
 class Page(NamedTuple):
@@ -53,12 +61,14 @@ class Index:
     [Page(name='tea', text='Boil the water first.')]
     """
 
-    def __init__(self, pages: Iterable[Page]) -> None:
-        self.db = sqlite3.connect(":memory:", check_same_thread=False)
+    def __init__(self, pages: Iterable[Page], least: float = 0) -> None:
+        """`least`: the share of a question's words that the name and the first sentence of a page must hold."""
+        self.least, self.db = least, sqlite3.connect(":memory:", check_same_thread=False)
         weakref.finalize(self, self.db.close)  # Python 3.13 complains of what is only dropped
-        self.db.execute("CREATE VIRTUAL TABLE pages USING fts5(name, summary, text, tokenize='porter unicode61')")
-        rows = ((page.name, "".join(sentences(page.text)[:1]), page.text) for page in pages)
-        self.db.executemany("INSERT INTO pages VALUES (?, ?, ?)", rows)
+        self.db.execute(TABLE)
+        for page in pages:
+            summary, *others = sentences(page.text) or [""]
+            self.db.execute("INSERT INTO pages VALUES (?, ?, ?, ?)", (page.name, summary, " ".join(others), page.text))
 
     def search(self, question: str, limit: int = 3) -> list[Page]:
         """The best pages for any of the question's words, best first; none for common words alone."""
@@ -66,17 +76,18 @@ class Index:
         if not words:
             return []
         query = " OR ".join(f'"{word}"' for word in {*words, *(SYNONYMS[word] for word in words if word in SYNONYMS)})
-        found = "SELECT * FROM pages WHERE pages MATCH ? ORDER BY bm25(pages, 4, 3, 1), name LIMIT 40"
-        rows = self.db.execute(found, (query,)).fetchall()
-        rows.sort(key=lambda row: -_fit(words, row[0].lower(), row[1].lower()))  # of one rank the order stays
-        return [Page(name, text) for name, _, text in rows[:limit]]
+        rows = self.db.execute(FIND, (query,)).fetchall()
+        found = [(_fit(words, name.lower(), summary.lower()), Page(name, text)) for name, summary, text in rows]
+        found.sort(key=lambda pair: -pair[0])  # pages that fit equally stay in the order of bm25
+        return [page for fit, page in found[:limit] if fit >= self.least * len(words)]
 
 
 def _fit(words: list[str], name: str, summary: str) -> float:
-    """How many words come up, by their first letters or those of a synonym; half a point for a name that is one."""
-    stems = [{stem(word), stem(SYNONYMS.get(word, word))} for word in words]
-    shared = sum(any(part in f"{name} {summary}" for part in either) for either in stems)
-    return shared + 0.5 * any(name.rpartition(".")[2] in either for either in stems)
+    """How many words come up, themselves or a synonym; and up to half a point for a name that is made of them."""
+    forms = [(stem(word), stem(SYNONYMS.get(word, word))) for word in words]
+    shared = sum(any(form in f"{name} {summary}" for form in either) for either in forms)
+    covered = sum(max((len(form) for form in either if form in name), default=0) for either in forms)
+    return shared + min(0.5, covered / len(name) / 2)
 
 
 def keywords(text: str) -> list[str]:
@@ -99,7 +110,7 @@ def sentences(text: str) -> list[str]:
     >>> sentences("sorted(x) -> list\\n\\nReturn a list. It is\\nnew.\\n\\n    >>> sorted('b')")
     ['Return a list.', 'It is new.']
     """
-    blocks = (block for block in re.split(r"\n\s*\n", text) if not CODE.match(block))
+    blocks = (MARKUP.sub("", block) for block in re.split(r"\n\s*\n", text) if not CODE.match(block))
     return [part for block in blocks for part in re.split(r"(?<=[.!?])\s+(?=[A-Z])", " ".join(block.split())) if part]
 
 
@@ -109,9 +120,13 @@ def extract(text: str, question: str, count: int = 2) -> list[str]:
     >>> extract("Sets have no order. A list is sorted by sort. Bye.", "How to sort a list?", 1)
     ['A list is sorted by sort.']
     """
-    wanted = {stem(word) for word in keywords(question)}
     parts = sentences(text) or [" ".join(text.split())]
-    return sorted(parts, key=lambda part: -len(wanted & {stem(word) for word in keywords(part)}))[:count]
+    return sorted(parts, key=lambda part: -_in_common(part, question))[:count]
+
+
+def _in_common(text: str, question: str) -> int:
+    """How many words two texts share."""
+    return len({stem(word) for word in keywords(text)} & {stem(word) for word in keywords(question)})
 
 
 def quote(pages: Iterable[Page], question: str) -> str:
@@ -123,8 +138,10 @@ def quote(pages: Iterable[Page], question: str) -> str:
     lines = []
     for page in pages:
         first, *others = sentences(page.text) or [" ".join(page.text.split())]
-        best = [sentence for sentence in extract(" ".join(others), question, 1) if sentence and len(sentence) < 200]
-        lines.append(f"{' '.join([first, *best])} [{page.name}]")
+        short = (part for part in others if 25 < len(part) < 120 and part.endswith("."))
+        second = max(short, key=lambda part: _in_common(part, question), default="")
+        said = f"{first} {second}" if _in_common(second, question) else first
+        lines.append(f"{said[:1].upper()}{said[1:]} [{page.name}]")
     return "\n".join(lines)
 
 
@@ -137,15 +154,16 @@ def as_text(pages: Iterable[Page]) -> str:
 def documentation() -> Index:
     """The documentation of this Python's language and of the library that people ask about."""
     pages = {page.text: page for page in reversed(list(_library()))}  # of one text under many names, the first
-    return Index(pages.values())
+    return Index(pages.values(), least=0.5)
 
 
 def _library() -> Iterator[Page]:
     for topic, text in topics.items():
         yield Page(topic, text)
-    for name in MODULES:
-        with contextlib.suppress(ImportError):  # of another platform
-            yield from _members(importlib.import_module(name))
+    for name in LIBRARY:
+        with contextlib.suppress(ImportError, AttributeError):  # of another platform
+            thing = pkgutil.resolve_name(name)
+            yield from _members(thing) if isinstance(thing, ModuleType) else _page(name, thing)
 
 
 def _members(module: ModuleType) -> Iterator[Page]:
@@ -156,21 +174,21 @@ def _members(module: ModuleType) -> Iterator[Page]:
             continue
         path = name if module is builtins else f"{module.__name__}.{name}"
         yield from _page(path, thing)
-        if isinstance(thing, type) and module.__name__ in WITH_METHODS:
+        if path in WITH_METHODS:
             for method in vars(thing):
-                if not method.startswith("_"):
-                    yield from _page(f"{path}.{method}", getattr(thing, method, None))
+                if not method.startswith("_") and callable(getattr(thing, method)):
+                    yield from _page(f"{path}.{method}", getattr(thing, method))
 
 
 def _is_at_home(thing: Any, module: ModuleType) -> bool:
     """Whether the module says that this is its own, by `__all__` or because it was defined there."""
     home = (getattr(thing, "__module__", "") or "").lstrip("_")
-    return hasattr(module, "__all__") or home == module.__name__
+    return module is builtins or hasattr(module, "__all__") or home == module.__name__
 
 
 def _page(name: str, thing: Any) -> Iterator[Page]:
     text = getattr(thing, "__doc__", None)
-    if isinstance(text, str) and " " in text.strip():  # a slot is documented by its name alone
+    if isinstance(text, str) and sentences(inspect.cleandoc(text)):  # more than a signature
         yield Page(name, inspect.cleandoc(text))
 
 

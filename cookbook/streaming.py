@@ -35,7 +35,7 @@ class Answer(AsyncNode):
 
 def look_up(question):
     pages = documentation().search(question, 1)
-    return "".join(f"{page.name}: {' '.join(sentences(page.text))}" for page in pages) or "I know nothing about that."
+    return " ".join(sentence for page in pages for sentence in sentences(page.text)[:3]) or "I know nothing about that."
 
 
 flow = AsyncFlow(start=Answer())
@@ -56,7 +56,7 @@ async def answer():
     stopped = asyncio.Event()
     if sys.stdin.isatty():
         asyncio.get_running_loop().add_reader(sys.stdin, stopped.set)
-    await show({"question": argument("What does yield do?")}, stopped)
+    await show({"question": argument("What is a context manager?")}, stopped)
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, left
 

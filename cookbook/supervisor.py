@@ -2,8 +2,9 @@
 
     python -m cookbook.supervisor "How do I sort and shuffle a list?"
 
-The worker is a flow of its own. The supervisor accepts an answer that speaks of every word of the
-question, or the third one.
+The worker is a flow of its own. The supervisor accepts the answer or says what it lacks, which the
+worker's next search takes into account; the third answer is accepted as it is. Without a model, an
+answer has to mention every word of the question.
 """
 
 from cookbook.llm import ask_for_data, call_llm, retry_after
@@ -32,14 +33,13 @@ Does it answer all of the question? Reply with JSON:
 
 class Search(Node):
     def prep(self, shared):
-        return shared["question"], shared["advice"], shared["tries"]
+        return shared["advice"] or shared["question"]
 
-    def exec(self, inputs):
-        question, advice, tries = inputs
-        return documentation().search(f"{question} {advice}", tries + 1)
+    def exec(self, query):
+        return documentation().search(query, 1)
 
-    def post(self, shared, inputs, pages):
-        shared["pages"] = pages
+    def post(self, shared, query, pages):
+        shared["pages"] += [page for page in pages if page not in shared["pages"]]
 
 
 class Answer(Node):
@@ -96,7 +96,7 @@ flow = Flow(start=worker)
 
 
 def main():
-    flow.run({"question": argument("How do I sort and shuffle a list?"), "tries": 0, "advice": ""})
+    flow.run({"question": argument("How do I sort and shuffle a list?"), "pages": [], "tries": 0, "advice": ""})
 
 
 if __name__ == "__main__":

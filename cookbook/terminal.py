@@ -1,4 +1,4 @@
-"""What every recipe does at its edges: where its input comes from, and how it ends."""
+"""How every recipe begins and ends: its arguments, Ctrl-C, and files that are missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def number(default: int) -> int:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run `main`; the end of the input is a clean end, and Ctrl-C exits with 130 and a missing file with 2."""
+    """Run `main`. At the end of its input it just ends; Ctrl-C exits with 130, and a missing file with 2."""
     try:
         main()
     except EOFError:

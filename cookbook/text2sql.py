@@ -1,4 +1,4 @@
-"""A question becomes SQL, the database's own error repairs it, and nothing can be changed by it.
+"""A question becomes SQL, the database's own error repairs it, and the data cannot be changed.
 
     python -m cookbook.text2sql [QUESTION]
 

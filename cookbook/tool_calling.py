@@ -3,8 +3,8 @@
     python -m cookbook.tool_calling "What is (17 + 4) * 2, and how many days are left this year?"
 
 A tool is a function with types and a docstring, from which its description is made. What a tool
-raises goes back to the model as text, so that it can call it again. Without a model, rules find in
-the question what the tools can do.
+raises goes back to the model as text, so that it can try again. Without a model, rules find the sums
+and dates in the question.
 """
 
 import ast
@@ -90,11 +90,17 @@ class Answer(Node):
 
 
 def next_message(messages):
-    """Call every tool that the question has something for; then say what they gave."""
-    results = [message["content"] for message in messages if message["role"] == "tool"]
-    if results:
-        return {"role": "assistant", "content": f"The tools say: {', '.join(results)}."}
-    question = messages[0]["content"]
+    """What the rules say next: first calls for all that the question has in it, then what they gave."""
+    question, *rest = messages
+    if not rest:
+        return call_message(question["content"])
+    asked, *results = rest
+    pairs = zip(asked["tool_calls"], results, strict=True)
+    told = [in_words(call["function"], result["content"]) for call, result in pairs]
+    return {"role": "assistant", "content": f"{', and '.join(told)}."}
+
+
+def call_message(question):
     sums = re.findall(r"[(\d][\d\s.()+*/-]*[\d)]", re.sub(r"\d{4}-\d\d-\d\d", "", question))
     dates = re.findall(r"\d{4}-\d\d-\d\d", question)
     if "this year" in question:
@@ -105,6 +111,13 @@ def next_message(messages):
     functions = [{"name": name, "arguments": json.dumps(arguments)} for name, arguments in calls]
     calls = [{"id": f"call_{n}", "type": "function", "function": function} for n, function in enumerate(functions)]
     return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def in_words(function, result):
+    arguments = json.loads(function["arguments"])
+    if function["name"] == "calculate":
+        return f"{arguments['expression']} is {result}"
+    return f"there are {result} days until {arguments['date']}"
 
 
 ask = Ask(max_retries=3, wait=retry_after)

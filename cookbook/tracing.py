@@ -2,10 +2,10 @@
 
     python -m cookbook.tracing [FILE]     (default: run.html, in the folder you are in)
 
-Pages of Python's own documentation are summed up, four at once; each call pretends to take as
-long as a model would, and tells the tokens that it would have taken. Open FILE in a browser: click
-on a bar for what was asked and answered; + and - zoom, a drag moves. One page is busy on the first
-try, another always, which is where the fallback comes in.
+Pages of Python's own documentation are summed up, four at once. Each call takes as long as a model
+would, and reports the tokens that it would have used. One page fails on the first try, and another
+each time, so that its fallback is used. Open FILE in a browser, and click on a bar for what was asked
+and answered; + and - zoom, dragging moves.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """A workflow: three nodes in a row, each reading what the one before it wrote.
 
-    python -m cookbook.workflow "random numbers"
+    python -m cookbook.workflow "temporary files"
 
-Outlines an article about a subject of Python, writes its sections, and sets them as Markdown.
-Without a model the article is made of sentences of the documentation, each with its source.
+Outlines an article about a subject in Python, writes its sections, and puts them together as Markdown.
+Without a model, the article is made of sentences from the documentation, each with its source.
 """
 
 from cookbook.llm import call_llm, retry_after
@@ -66,7 +66,7 @@ flow = Flow(start=outline)
 
 
 def main():
-    shared = {"subject": argument("random numbers")}
+    shared = {"subject": argument("temporary files")}
     flow.run(shared)
     print(shared["article"])
 

@@ -2,9 +2,9 @@
 
 A node works in three phases; a flow follows the action that each node's `post` returns:
 
-    prep(shared) -> prep_res                      read from the store what is needed
-    exec(prep_res) -> exec_res                    do the work, without the store; retried
-    post(shared, prep_res, exec_res) -> action    write to the store, name the edge to follow
+    prep(shared) -> prep_res                      read what is needed from the store
+    exec(prep_res) -> exec_res                    do the work, without the store; may be retried
+    post(shared, prep_res, exec_res) -> action    write to the store, and name the edge to follow
 
     >>> class Greet(Node):
     ...     def prep(self, shared):
@@ -18,24 +18,24 @@ A node works in three phases; a flow follows the action that each node's `post` 
     >>> shared["greeting"]
     'Hello, Ada!'
 
-`a >> b` follows the action "default", which None means too; `a - "x" >> b` follows "x";
+`a >> b` is the edge for the action "default", or None; `a - "x" >> b` is the edge for "x";
 `a >> None` ends the flow; `a >> [b, c] >> d` runs b and c at once, then d. The classes:
 
     BaseNode                                        wiring and the three phases
       Node                                          + retries and a fallback
-        BatchNode                                   exec once for every item of prep
+        BatchNode                                   exec once for each item of prep
         AsyncNode                                   the phases as coroutines
           AsyncBatchNode, AsyncParallelBatchNode    (each a BatchNode too)
       Flow                                          follows actions from its start
-        BatchFlow                                   the graph once for every entry of prep
+        BatchFlow                                   the graph once for each entry of prep
         AsyncFlow                                   (an AsyncNode too) for async nodes
           AsyncBatchFlow, AsyncParallelBatchFlow    (each a BatchFlow too)
           AsyncParallelFlow                         branches that run at once
 
-Surprising to some: a visit works on a shallow copy of its node, so what must last belongs in
+What surprises some: a visit works on a shallow copy of its node, so what must last belongs in
 `shared`; a flow's params replace those of its nodes; the last action inside a nested flow picks
 the edge out of it; nothing limits the number of steps; `a >> [b >> c, d]` has a branch that starts
-at c, the value of `b >> c`. An error leaves with notes: attempts, item, node, each flow around it.
+at c, the value of `b >> c`. An error gets notes: its attempts, item, node, and each flow around it.
 """
 
 from __future__ import annotations
@@ -68,32 +68,32 @@ Wait = float | Callable[[int, Exception], float | None]
 
 
 watcher: ContextVar[Any] = ContextVar("watcher", default=None)
-"""What watches the run at hand, None if nothing does: the one seam of this file, where `pocketflow.hooks` calls hooks.
+"""What watches the current run, or None: the only seam of this file, through which `pocketflow.hooks` calls hooks.
 
-do(role, node, work, *args, index=None), do_async: give what `work(*args)` gives. role: "run" by user code, "visit",
-    "prep", "exec", "entry" of a batch flow, "branch"; index: of the item, entry or branch.
-executing: inside of an "exec" its node, else None; so `_exec` knows whether `do` has begun.
-tell(method, *args): gives what there is to wait for, or None; a sync node does not wait.
+do(role, node, work, *args, index=None), do_async: return what `work(*args)` returns. role: "run" by user code,
+    "visit", "prep", "exec", "entry" of a batch flow, "branch"; index: that of the item, entry or branch.
+executing: inside of an "exec", its node, else None; so `_exec` knows whether `do` has begun.
+tell(method, *args): returns what there is to wait for, or None; a sync node does not wait.
 """
-_watching = watcher.get  # asked inline wherever work begins, as a call there would cost a step a third
+_watching = watcher.get  # asked inline where work begins: a call there would make a step a third slower
 
 
 class FlowWarning(UserWarning):
-    """The category of every warning given here: make it an error, and flows are strict."""
+    """The category of all warnings of this package. Make it an error to have strict flows."""
 
 
 class BaseNode:
     """Wiring and the three phases. Subclass `Node`, which adds retries."""
 
     begun_edges: tuple[str, ...] = ()  # the actions of each `node - "action"`; kept for `pocketflow.graph.check`, as is
-    is_led_to = False  # whether any edge leads here: then it is hardly the start of a flow
+    is_led_to = False  # whether any edge leads here: then it is probably not the start of a flow
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
         self.successors: dict[Any, Any] = {}
 
     def set_params(self, params: dict[str, Any]) -> None:
-        """Called at every visit with the params of the flow, which replace the node's own."""
+        """Called at each visit with the params of the flow, which replace the node's own."""
         self.params = params
 
     @overload
@@ -128,7 +128,7 @@ class BaseNode:
         return _Edge(self, action)
 
     def prep(self, shared: Any, /) -> Any:
-        """Read from `shared` what `exec` needs."""
+        """Read what `exec` needs from `shared`."""
 
     def exec(self, prep_res: Any, /) -> Any:
         """Do the work, without `shared`."""
@@ -155,7 +155,7 @@ class BaseNode:
             raise
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Refuse an `async def` among sync phases, and see to it that a class that says how it is copied is heard."""
+        """Raise an error for an `async def` among sync phases, and keep the way of copying that a class defines."""
         super().__init_subclass__(**options)
         if not hasattr(cls, "_run_async") and cls._run.__module__ == __name__:  # an own `_run` may await its phases
             for phase in ("prep", "exec", "post", "exec_fallback"):
@@ -175,7 +175,7 @@ class BaseNode:
 
 
 class _Edge(NamedTuple):
-    """`node - "action"`, on its way to `>> target`."""
+    """`node - "action"`, before its `>> target`."""
 
     source: BaseNode
     action: str
@@ -187,9 +187,9 @@ class _Edge(NamedTuple):
 class Node(BaseNode):
     """A node whose `exec` is tried again when it fails.
 
-    max_retries: how often `exec` is called at most, the first try included; at least 1.
-    wait: seconds between two tries, or a callable `(attempt, error) -> seconds`, with attempt
-        counting from 0; None means: give up now.
+    max_retries: how many times `exec` is called at most, the first one included; at least 1.
+    wait: seconds between two attempts, or a callable `(attempt, error) -> seconds`, with attempt
+        counting from 0; if it returns None, there is no other attempt.
     cur_retry: the attempt that runs, from 0; afterwards the last one, but 0 in an async node.
     """
 
@@ -202,7 +202,7 @@ class Node(BaseNode):
         _check(self, "wait", 0 if callable(wait) else wait, 0)
 
     def exec_fallback(self, prep_res: Any, exc: Exception, /) -> Any:
-        """Called after the last attempt has failed; its result stands for that of `exec`."""
+        """Called after the last attempt has failed; its result is used in place of that of `exec`."""
         raise exc
 
     def _exec(self, prep_res: Any, /) -> Any:
@@ -224,10 +224,10 @@ class Node(BaseNode):
 
 
 class BatchNode(Node):
-    """Calls `exec` once for every item of what `prep` returned; `post` gets the list of results.
+    """Calls `exec` once for each item that `prep` returned; `post` gets the list of results.
 
-    `prep` may return None, for no items, or anything that can be iterated; items are pulled as
-    they are needed. Every item has its own attempts and fallback; the first to fail for good ends it.
+    `prep` may return any iterable, or None for no items; items are taken as they are needed. Each
+    item has its own attempts and fallback. The first item that fails for good ends the batch.
     """
 
     def _exec(self, items: Any, /) -> Any:
@@ -289,9 +289,9 @@ class Flow(BaseNode):
 
 
 class BatchFlow(Flow):
-    """Runs its graph once for every entry of what `prep` returned, a dict merged over the params.
+    """Runs its graph once for each entry that `prep` returned, a dict that is merged over the params.
 
-    `prep` may return what that of a `BatchNode` may; `post` gets None in place of an action.
+    `prep` may return any iterable, or None; `post` gets None in place of an action.
     """
 
     def _run(self, shared: Any) -> Any:
@@ -313,17 +313,17 @@ class BatchFlow(Flow):
 # The async twins
 
 _retrying: ContextVar[tuple[Any, int]] = ContextVar("retrying", default=(None, 0))
-"""The async node whose exec is tried again here, and the attempt, from 1; not set on a first attempt, as that costs."""
+"""The async node whose exec is retried here, and the attempt, from 1; not set on a first attempt, to save time."""
 
 
 class AsyncNode(Node):
     """A `Node` whose phases are coroutines, in an `AsyncFlow`.
 
-    `exec_async` may be an async generator. What it yields is told as it comes; a dict with a
-    "type" is an event. Its result is its last event of the type `stream_end_type`, without
-    "type"; where there is none, the list of all it yielded that was no event.
+    `exec_async` may be an async generator. Hooks and streams hear what it yields at once; a dict
+    with a "type" is an event. Its result is its last event of the type `stream_end_type`, without
+    "type"; or, if there is none, the list of all that it yielded except events.
 
-    A time-out, and a limit on the calls of all nodes and requests, are said where the call is made:
+    For a timeout, or one limit on the calls of all nodes and requests, wrap the call itself:
 
         >>> llm_slots = asyncio.Semaphore(20)  # or an aiolimiter.AsyncLimiter, for calls a minute
         >>> class Ask(AsyncNode):
@@ -338,7 +338,7 @@ class AsyncNode(Node):
 
         @property
         def cur_retry(self) -> int:
-            """The attempt of the item at hand, from 0, whatever runs beside it."""
+            """The attempt of the current item, from 0, whatever else runs at once."""
             node, attempt = _retrying.get()
             if node is not self:  # on a first attempt; or in a thread without our context, which gets the last one
                 attempt = 0 if asyncio._get_running_loop() else vars(self).get("cur_retry", 0)
@@ -349,14 +349,14 @@ class AsyncNode(Node):
             vars(self)["cur_retry"] = attempt  # for threads; and a user's own `self.cur_retry = 0` does no harm
 
     async def prep_async(self, shared: Any, /) -> Any:
-        """Read from `shared` what `exec_async` needs."""
+        """Read what `exec_async` needs from `shared`."""
 
     def exec_async(self, prep_res: Any, /) -> Any:
-        """Do the work, without `shared`: an `async def`, with `return` or with `yield`."""
+        """Do the work, without `shared`. Write an `async def`, with `return` or with `yield`."""
         return _nothing()
 
     async def exec_fallback_async(self, prep_res: Any, exc: Exception, /) -> Any:
-        """Called after the last attempt has failed; its result stands for that of `exec_async`."""
+        """Called after the last attempt has failed; its result is used in place of that of `exec_async`."""
         raise exc
 
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
@@ -410,7 +410,7 @@ class AsyncNode(Node):
 
 
 async def _nothing() -> None:
-    """What `exec_async` does by default; apart, as a plain def may be overridden with `yield` as well."""
+    """What `exec_async` does by default; the method is a plain def, so that a generator may override it."""
 
 
 class AsyncBatchNode(AsyncNode, BatchNode):
@@ -473,9 +473,9 @@ class AsyncParallelBatchNode(AsyncNode, BatchNode):
     max_concurrency: how many run at once at most, started in order; None means all. A class
         attribute, or a keyword, which wins. With a limit, a million items need no million tasks.
 
-    When an item fails for good nothing more begins, and the others are cancelled and awaited
-    before its error is raised: nothing touches `shared` afterwards. What is no `Exception`, such
-    as a pause, lets those that run come to their end instead.
+    When an item fails for good, no other begins, and those that run are cancelled and awaited
+    before its error is raised: nothing touches `shared` afterwards. If the error is no `Exception`,
+    as that of a pause, those that run may finish first.
     """
 
     max_concurrency: int | None = None
@@ -501,7 +501,7 @@ class AsyncParallelBatchFlow(AsyncFlow, BatchFlow):
 
 
 class AsyncParallelFlow(AsyncFlow):
-    """Runs branches at once, each from its node on: what `[b, c]` becomes in `a >> [b, c] >> d`.
+    """Runs branches at once, each from its first node on; `a >> [b, c] >> d` makes one of `[b, c]`.
 
     `post_async` gets the branches' last actions, in order, and returns None. `max_concurrency` as above.
     """
@@ -526,7 +526,7 @@ class AsyncParallelFlow(AsyncFlow):
 
 
 class _Work:
-    """Does `work(item)` for every item: in as many tasks as the node allows, or, if that is 1, in the caller's own."""
+    """Does `work(item)` for each item, in as many tasks as the node allows; if that is 1, in the caller's own task."""
 
     def __init__(self, node: Any, role: str, work: Callable[[Any], Awaitable[Any]]) -> None:
         self.step, self.limit = (role, node, work), _limit(node)  # the step as `watch.do_async` takes it
@@ -564,7 +564,7 @@ class _Work:
         return enumerate(pulled), min(self.limit or len(pulled), length_hint(pulled, self.limit or 0) or 1)
 
     async def pull(self, pairs: Iterator[tuple[int, Any]] | None) -> None:
-        """Do one item after the other until none is left; without a limit one alone."""
+        """Do one item after the other until none is left; without a limit, only one."""
         failed, results, work, watch = self.failed, self.results, self.step[2], _watching()
         index = item = None
         try:
@@ -590,7 +590,7 @@ class _Work:
         return None
 
     def stop(self, error: BaseException) -> None:
-        """Cancel what runs, but once only, as it may be cleaning up; a pause lets it come to its end."""
+        """Cancel what runs, but only once, as it may be cleaning up; after a pause, let it finish."""
         ends = (Exception, asyncio.CancelledError)
         if isinstance(error, ends) and not any(isinstance(before, ends) for before in self.failed):
             for task in self.tasks:
@@ -602,14 +602,14 @@ class _Work:
 
 
 def _refuse_edge(node: Any, action: Any) -> NoReturn:
-    """Say what is wrong with the node, or else with an action that cannot be a key, or is neither true nor false."""
+    """Raise an error that says what is wrong with the node, or with an action that cannot be a key or has no truth."""
     if not hasattr(node, "successors"):
         raise TypeError(f"{name_of(node)} is not set up: begin its __init__ with super().__init__()") from None
     raise TypeError(f"{name_of(node)}: the action {_short(action)} cannot pick an edge; use a string") from None
 
 
 def _target(node: Any) -> Any:
-    """What an edge or a flow may lead to; a list becomes branches. Whatever else can run is a node."""
+    """What an edge or a flow may lead to: a node, which is anything that can run; a list becomes branches."""
     if isinstance(node, list):
         return AsyncParallelFlow(*node)
     if isinstance(node, _Edge):
@@ -643,7 +643,7 @@ def _merged(flow: Flow, entry: Any) -> dict[str, Any]:
 
 
 def _wait_before_next(node: Node, error: Exception, failures: list[str]) -> float | None:
-    """Seconds until the next attempt, and `error` is added to `failures`; or None to give up, and it gets a note."""
+    """Seconds until the next attempt, with `error` added to `failures`; None to give up, with a note on `error`."""
     attempt = len(failures)  # the one that failed just now, from 0
     wait = None
     if attempt + 1 < node.max_retries:
@@ -657,7 +657,7 @@ def _wait_before_next(node: Node, error: Exception, failures: list[str]) -> floa
 
 
 async def _outcome(node: AsyncNode, stream: Any) -> Any:
-    """The result of what `exec_async` returned: an awaitable, or an async iterator whose events are told."""
+    """The result of what `exec_async` returned: an awaitable, or an async iterator whose events go to the hooks."""
     if inspect.isawaitable(stream):
         return await stream
     if not hasattr(stream, "__aiter__"):
@@ -678,7 +678,7 @@ async def _outcome(node: AsyncNode, stream: Any) -> Any:
 
 
 def _check(node: Any, setting: str, value: Any, least: Any) -> Any:
-    """Refuse a setting that is too small or no number; all but `wait` are whole numbers."""
+    """Raise an error for a setting that is too small or not a number; all but `wait` are whole numbers."""
     if not (isinstance(value, Real) and value >= least and (setting == "wait" or hasattr(value, "__index__"))):
         raise ValueError(f"{name_of(node)}: {setting} must be at least {least}, not {value!r}")
     return value
@@ -690,7 +690,7 @@ def _set_limit(node: Any, limit: Any) -> None:
 
 
 def _limit(node: Any) -> int | None:
-    """How many may run at once, None for all. A `max_concurrency` that is no number is the user's own."""
+    """How many may run at once, None for all. A `max_concurrency` that is not a number is something of the user's."""
     limit = 1 if isinstance(node, AsyncBatchNode | AsyncBatchFlow) else node.max_concurrency
     return int(_check(node, "max_concurrency", limit, 1)) if isinstance(limit, Real) else None
 
@@ -717,12 +717,12 @@ _short = _texts.repr  # of any value, cut
 
 
 def name_of(node: Any) -> str:
-    """The name of a node in messages, paths and pictures: its `name` if that is a text, else its class."""
+    """The name of a node in messages, paths and pictures: its `name` if that is a string, else its class."""
     return name if isinstance(name := getattr(node, "name", None), str) and name else type(node).__name__
 
 
 def warn(message: str) -> None:
-    """Give a `FlowWarning` at the line of the user: the first frame outside of this package and of asyncio."""
+    """Issue a `FlowWarning` at the user's line: the first frame outside of this package and of asyncio."""
     level, frame = 1, sys._getframe()
     while frame.f_back and f"{frame.f_globals.get('__name__')}.".startswith((f"{__name__}.", "asyncio.")):
         level, frame = level + 1, frame.f_back

@@ -43,27 +43,27 @@ Run, draw, check and serve flows.
   {PROGRAM} runs runs.db                         the runs that a journal keeps
   {PROGRAM} serve hello.py:flow                  run it from a browser, and see, answer and replay its runs
 
-Say `{PROGRAM} COMMAND --help` for what a command takes.
+`{PROGRAM} COMMAND --help` lists the options of a command.
 """
 TARGET = """\
-file.py:name or package.module:name, where the name is that of a flow, of a node, or of a function
-or class that makes one when it is called without arguments; without a name the only flow there. Or
-names of modules without a flow, whose functions make a dataflow. Modules are looked for here first,
-and in ./pipelines."""
+file.py:name or package.module:name. The name is that of a flow, of a node, or of a function or class
+that makes one without arguments; leave it out if there is only one flow. Or names of modules without
+a flow, whose functions make up a dataflow. Modules are looked for in this folder first, and in its
+folder pipelines."""
 RUN = f"""\
-Run a flow, and print its store as JSON when it is done. Of a dataflow, print its final values.
+Run a flow, and print its store as JSON when it is done; for a dataflow, print its final values.
 
-Only that goes to stdout; what nodes print goes to stderr, so that the result can be piped on. A
-value that JSON does not know is printed as its repr. The action that the flow ended with, if any,
-is told on stderr.
+Only that goes to stdout, so that you can pipe it; what nodes print goes to stderr. A value that
+JSON does not know is printed as its repr. If the flow ended with an action, that is printed on
+stderr.
 
   {PROGRAM} run hello.py:flow --set name=Ada --set 'scores=[1, 2]'
   {PROGRAM} run hello.py:make_flow --shared store.json --trace run.html
   {PROGRAM} run chat.py:flow --set question=Why --stream
   {PROGRAM} run hello_world --with setup --final-vars full_greeting
 
-With a journal, a run that is stopped in any way goes on where it stopped when the same command is
-given again, without --set and --shared:
+With a journal, a run that stopped for whatever reason goes on where it stopped: give the same
+command again, without --set and --shared:
 
   {PROGRAM} run report.py:flow --set topic=tea --journal runs.db --run-id tea-1
   {PROGRAM} run report.py:flow --journal runs.db --run-id tea-1 --answer yes
@@ -82,12 +82,12 @@ one that was stopped in any way, with the server too, can be resumed.
 EXITS = f"""\
 exit status:
   0    done
-  {FAILED}    the flow failed; or check has findings
+  {FAILED}    the flow failed, or check found mistakes
   {UNUSABLE}    the target, the input or the journal cannot be used as asked
   {PAUSED}    the flow waits for an answer, which the next run takes with --answer
   {INTERRUPTED}  interrupted with Ctrl-C
   {CLOSED}  stdout was closed by the program that reads it
-  {TERMINATED}  ended by SIGTERM, in order, as with Ctrl-C
+  {TERMINATED}  ended by SIGTERM, as cleanly as by Ctrl-C
 """
 
 
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[list[int]]:
-    """Let SIGTERM end a command as Ctrl-C does; it is then in the list."""
+    """Let SIGTERM end a command as Ctrl-C does; the list then holds it."""
     signals: list[int] = []
 
     def interrupt(number: int, _: Any) -> None:
@@ -378,7 +378,7 @@ def _command(args: argparse.Namespace, *more: str) -> str:
 
 @contextlib.contextmanager
 def _explained(args: argparse.Namespace) -> Iterator[None]:
-    """Tell why a flow stopped, and how to go on."""
+    """Say why a flow stopped, and how to go on."""
     resume = [f"resume with: {_command(args)}"] if args.journal else []
     try:
         yield
@@ -491,7 +491,7 @@ def _read_json(name: str) -> Any:
 
 
 def _value(text: str) -> Any:
-    """A value of the command line: JSON where it reads as such, else the text."""
+    """A value of the command line: JSON if it is valid JSON, else the text."""
     try:
         return json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError):
@@ -503,7 +503,7 @@ def _no_number(name: str) -> NoReturn:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    """Refuse what would be found out too late, and what would do nothing."""
+    """Reject options that would fail only later, and those that would do nothing."""
     if (args.journal is None) != (args.run_id is None):
         raise _End(UNUSABLE, "--journal WHERE and --run-id ID belong together: write both")
     if args.journal is None and (args.answer is not None or args.takeover or args.allow_changes):
@@ -529,7 +529,7 @@ def _check_flow(flow: Any, args: argparse.Namespace) -> None:
 
 
 def _check_inputs(flow: Any, shared: dict[str, Any], args: argparse.Namespace) -> None:
-    """Refuse what a dataflow lacks, before it runs; a run that is resumed has had its inputs."""
+    """Raise an error for missing inputs of a dataflow before it runs; a resumed run has had its inputs."""
     if not _is_dataflow(flow) or args.journal is not None:
         return
     for output in (output for task in flow.tasks.values() for output in task.outputs if output in shared):
@@ -651,11 +651,11 @@ def _add_target(parser: Any) -> None:
         "--with",
         dest="with_",
         metavar="MODULE",
-        help="more modules; the later wins of two functions with one name",
+        help="more modules; if two functions have one name, the later one counts",
         **several,
     )
     modules.add_argument("--final-vars", metavar="NAME", help="the values that are wanted; default: all", **several)
-    modules.add_argument("--reload", action="store_true", help="read the sources again, whatever Python has cached")
+    modules.add_argument("--reload", action="store_true", help="read the sources again, and not Python's cache")
 
 
 def _add_input(parser: Any) -> None:
@@ -667,12 +667,12 @@ def _add_input(parser: Any) -> None:
 
 def _add_watching(parser: Any) -> None:
     group = parser.add_argument_group("watching")
-    streamed = "print the events as JSON lines, when they happen, in place of the result"
+    streamed = "print the events as JSON lines as they happen, in place of the result"
     levels = ["DEBUG", "INFO", "WARNING", "ERROR"]
     group.add_argument("--stream", action="store_true", help=streamed)
     group.add_argument("--progress", action="store_true", help="show on stderr what runs")
     group.add_argument("--trace", metavar="FILE", help="write what ran when: run.html to read, run.json for Perfetto")
-    group.add_argument("--strict", action="store_true", help="make warnings of flows, and findings of check, errors")
+    group.add_argument("--strict", action="store_true", help="treat warnings of flows and findings of check as errors")
     group.add_argument("--log-level", choices=levels, default="WARNING", help="of the log messages on stderr")
 
 
@@ -681,11 +681,11 @@ def _add_journal(parser: Any) -> None:
     group.add_argument(
         "--journal", metavar="WHERE", help="keep the run in this file, made if need be, or in postgresql://..."
     )
-    group.add_argument("--run-id", metavar="ID", help="a name for the run; that of a run which stopped goes on with it")
+    group.add_argument("--run-id", metavar="ID", help="a name for the run; a run with this name that stopped goes on")
     group.add_argument("--answer", metavar="VALUE", help="answer the question that waits, read as in --set, and go on")
-    group.add_argument("--at", metavar="PATH", help="which question is answered, where several wait")
+    group.add_argument("--at", metavar="PATH", help="which question to answer, if several wait")
     group.add_argument("--takeover", action="store_true", help="take the run from another process that has it")
-    group.add_argument("--allow-changes", action="store_true", help="go on though the graph is another one now")
+    group.add_argument("--allow-changes", action="store_true", help="go on even if the graph has changed")
 
 
 def _add_serve(parser: Any) -> None:

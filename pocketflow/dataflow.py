@@ -8,14 +8,14 @@
     >>> result["mean"], dict(result)
     (3.0, {'total': 9, 'mean': 3.0})
 
-A parameter that is named like a function is an edge. A task starts the moment that its own
-inputs are there: no levels, no barriers. Values travel through the store: a task reads its
-parameters by name from `params`, then `shared`, and writes its result to `shared`, so hooks see
-what a node of any other flow would show them. While a dataflow runs as a node, its intermediate
-results stand in `shared` too; when it is done, only its final values do.
+A parameter that has the name of a function is an edge. A task starts as soon as its own inputs
+are there: there are no levels and no barriers. Values pass through the store: a task reads its
+parameters by name from `params`, then from `shared`, and writes its result to `shared`, so hooks
+see the same as in any other flow. While a dataflow runs as a node, its intermediate results are in
+`shared` too; when it is done, only its final values are left there.
 
-A limit is of one run. What all requests of a server share is said in plain Python: a semaphore
-inside of async functions, and one executor for the sync ones of all dataflows:
+A limit holds for one run. For a limit on all requests of a server, use plain Python: a semaphore
+inside of async functions, and one executor for the sync functions of all dataflows:
 
     >>> llm_slots, threads = asyncio.Semaphore(4), ThreadPoolExecutor(4)
     >>> async def answer(question):
@@ -60,14 +60,14 @@ THREADS = 32  # of a run that has no limit: they are made as they are needed
 
 
 class MissingInput(LookupError):
-    """A parameter, a returned name or a wanted value is not there."""
+    """A parameter, a returned name or a wanted value is missing."""
 
 
 # Tasks
 
 
 class Input(NamedTuple):
-    """What a task reads: the annotation, `Any` where there is none, and the default of its parameter."""
+    """A parameter of a task: its annotation, `Any` if it has none, and its default."""
 
     annotation: Any = Any
     default: Any = REQUIRED
@@ -80,18 +80,18 @@ class Input(NamedTuple):
 class Task(ExecutorNode):
     """A node made of a function or of a flow; `task` makes one, and calling it calls the function.
 
-    name: under which the result is stored; None: the name of the function.
-    returns: names to store instead. Of one name, the value of that key if the result is a dict
-        that has it, else the whole result; of several, a dict is read by key, a sequence by position.
-    mapping: parameter -> other key or dotted path from which it is read.
-    each: parameter -> key of an iterable: the function runs once for every element, at once, and
-        what is stored is a list, in their order.
+    name: the key under which the result is stored; None means the name of the function.
+    returns: names to store instead. With one name: the value of that key if the result is a dict
+        that has it, else the whole result. With several: a dict is read by key, a sequence by position.
+    mapping: parameter -> another key, or a dotted path, from which it is read.
+    each: parameter -> key of an iterable: the function runs once for each element, all at once, and
+        the list of results, in order, is stored.
     action: a function of the result that gives the action.
     executor: where a sync function runs, as for an `ExecutorNode`; None means a thread.
 
-    A flow runs on a store of its own, which begins with the arguments. Its result are the values
-    of `returns` there, else the final values of a dataflow, else the whole store. The parameters
-    are the inputs of a dataflow; those of another flow are the ones that `mapping` and `each` name.
+    A flow runs on a store of its own, which begins with the arguments. Its result is the values of
+    `returns` there, else the final values of a dataflow, else the whole store. The parameters are
+    the inputs of a dataflow, or, for another flow, those that `mapping` and `each` name.
 
     parameters: name -> `Input`. needs: parameter -> the key of the store that it is read from.
     outputs: the names that are stored. flow: the flow that it is made of; None for a function.
@@ -143,7 +143,7 @@ class Task(ExecutorNode):
         return self.function(*args, **kwargs)
 
     async def prep_async(self, shared: Any) -> Any:
-        """The arguments, by name; of a task with `each` the list of those of every element."""
+        """The arguments by name; for a task with `each`, a list of them, one for each element."""
         params, arguments = self.params, dict[str, Any]()
         for parameter, key, path, default in self._reads:
             value = params[key] if key in params else shared.get(key, MISSING)
@@ -205,7 +205,7 @@ class Task(ExecutorNode):
 
 
 class _EachTask(Task, ExecutorBatchNode):
-    """A task with `each`: an item for every element."""
+    """A task with `each`: one item for each element."""
 
     @property
     def threads(self) -> int | None:
@@ -222,8 +222,8 @@ def task(function: Callable[..., Any] | BaseNode | None = None, **options: Any) 
     A sync function runs in a thread, an async one on the loop; a generator, sync or async, streams.
 
     Raises: `TypeError` for `*args`, `**kwargs` and positional-only parameters, which have no name
-        to read by; when it runs, `MissingInput` that names the task, the parameter, what is there
-        and the closest match.
+        to be read by; when it runs, `MissingInput`, which names the task, the parameter, what is
+        there and the closest match.
     """
     if function is None:
         return functools.partial(task, **options)
@@ -249,7 +249,7 @@ def _parameters(name: str, function: Callable[..., Any]) -> dict[str, Input]:
 
 
 def _running(flow: Any, returns: list[str]) -> Callable[..., Any]:
-    """A function of the arguments that runs a flow or node, sync or async as it is."""
+    """A function of the arguments that runs a flow or node; it is async if they are."""
     names = returns or getattr(flow, "outputs", [])
     return functools.partial(_run_async if isinstance(flow, AsyncNode) else _run, flow, names)
 
@@ -272,7 +272,7 @@ def _kept(flow: Any, names: list[str], store: dict[str, Any]) -> dict[str, Any]:
 
 
 def _inside(value: Any, key: str) -> Any:
-    """What stands under one name of a dotted path; MISSING where it leads nowhere."""
+    """The value at one name of a dotted path; MISSING if there is none."""
     if isinstance(value, Mapping):
         return value.get(key, MISSING)
     if isinstance(value, list | tuple) and key.isdecimal():
@@ -289,7 +289,7 @@ def _missing(node: Task, parameter: str, there: Iterable[str]) -> MissingInput:
 
 
 class _Resource:
-    """What a factory made, in a task of its own, as what opens a connection may have to close it."""
+    """What a factory made, in a task of its own, as the task that opens a connection may have to close it."""
 
     def __init__(self, name: str, factory: Callable[..., Any]) -> None:
         self.name, self.factory, self.closing = name, factory, asyncio.Event()
@@ -319,7 +319,7 @@ class _Resource:
 
 
 class _Resources:
-    """Each is made once and on first use; they are closed in reverse order."""
+    """The resources, each made once, on first use; they are closed in reverse order."""
 
     def __init__(self, factories: Mapping[str, Callable[..., Any]]) -> None:
         self.factories, self.made = factories, dict[str, _Resource]()
@@ -365,9 +365,9 @@ class Result(Mapping[str, Any]):
 
     done: the tasks that ran, in the order in which they ended.
     errors: name of a task -> its exception, with `on_error="collect"`.
-    skipped: the tasks that did not run, as others failed that they need.
-    duration, durations: seconds, of the run and of each task that ran, without its waiting.
-    run_id: another one for every run. resource_access: name -> how often a task was given it.
+    skipped: the tasks that did not run, as a task that they need failed.
+    duration, durations: seconds that the run and each of its tasks took, without waiting.
+    run_id: different for each run. resource_access: name -> how often a task got it.
     """
 
     def __init__(self) -> None:
@@ -392,7 +392,7 @@ class Result(Mapping[str, Any]):
         return f"Result({{{', '.join(f'{name!r}: {value!r}' for name, value in values)}}})"
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON takes it: what JSON does not know as its repr, a value that failed as None."""
+        """All of it as data for JSON: what JSON does not know as its repr, a value that failed as None."""
         errors = {
             name: {"error": repr(error), "notes": list(getattr(error, "__notes__", []))}
             for name, error in self.errors.items()
@@ -405,24 +405,24 @@ class Result(Mapping[str, Any]):
 class Dataflow(AsyncFlow):
     """Runs functions as soon as their inputs are there; a program of its own, or a node of a flow.
 
-    sources: functions, tasks, flows, modules, or names of modules. The public functions and tasks
-        that a module defines are its tasks. Of two with one name the later source wins. A flow is
-        a task with a store of its own; the outputs of a dataflow are then those of the task.
-    final_vars: the names of the values that are wanted; None means all. Only what they need is run.
-    max_concurrency: how many tasks run at once at most, and of a task with `each` how many elements;
-        of sync functions it is the number of threads, too. None means all that can, and 32 threads.
+    sources: functions, tasks, flows, modules, or names of modules. The tasks of a module are the
+        public functions and tasks that it defines. If two have one name, the later one counts. A flow
+        is a task with a store of its own; if it is a dataflow, its outputs are those of the task.
+    final_vars: the names of the values that are wanted; None means all. Only what they need runs.
+    max_concurrency: how many tasks run at once at most, and how many elements of a task with `each`;
+        also the number of threads for sync functions. None means no limit, and 32 threads.
     executor: where sync functions run, as for an `ExecutorNode`; None means threads of the run's own.
     resources: parameter -> factory of the one instance that all tasks share, made on first use: a
-        plain or async callable, or a generator function whose rest after its one `yield` cleans up.
+        plain or async callable, or a generator function that cleans up after its one `yield`.
         Clean-up runs in reverse order at the end of a run, or of `async with dataflow:`.
-    on_error: "raise" the first error, when all other tasks have been cancelled and awaited; or
+    on_error: "raise" the first error, after all other tasks have been cancelled and awaited; or
         "collect" errors, and run all that does not depend on what failed.
-    base_dir: where modules that are given by name are looked for first; None: import only.
+    base_dir: the folder in which modules given by name are looked for first; None: import only.
 
-    As a node it reads inputs from `shared` and leaves its final values there.
+    As a node it reads its inputs from `shared`, and leaves its final values there.
 
     Raises: before anything runs, `ValueError` for a cycle or for two tasks that store one name,
-        `MissingInput` for an input or final value that is not there, `ImportError` with all names tried.
+        `MissingInput` for a missing input or final value, `ImportError` with all names that were tried.
     """
 
     def __init__(
@@ -450,7 +450,7 @@ class Dataflow(AsyncFlow):
 
     @property
     def tasks(self) -> dict[str, Task]:
-        """Every `Task` by name. The place of one in this order is the index of its step."""
+        """Each `Task` by name. Its place in this order is the index of its step."""
         return self._plan.tasks
 
     @property
@@ -465,7 +465,7 @@ class Dataflow(AsyncFlow):
 
     @property
     def inputs(self) -> dict[str, Input]:
-        """What the tasks that run read, by key, and none of them makes."""
+        """By key, what the tasks that run read, but none of them makes."""
         return self._plan.inputs
 
     @property
@@ -483,9 +483,9 @@ class Dataflow(AsyncFlow):
     ) -> Result:
         """Run on a copy of `inputs`, and return the `Result`.
 
-        final_vars: in place of those of the dataflow.
-        overrides: name -> value that stands for the result of a task, which then does not run.
-        reload: read the source of every module again before.
+        final_vars: used in place of those of the dataflow.
+        overrides: name -> value that replaces the result of a task, which then does not run.
+        reload: read the source of each module again first.
         Raises: `RuntimeError` inside of a running event loop.
         """
         try:
@@ -539,7 +539,7 @@ class Dataflow(AsyncFlow):
             await resources.close()
 
     async def prep_async(self, shared: Any) -> Any:
-        """Refuse what is missing, or would be overwritten, before anything runs."""
+        """Raise an error for what is missing, or would be overwritten, before anything runs."""
         there = {*shared, *self.params}
         for key, given in self.inputs.items():
             if given.is_required and key not in there:
@@ -549,7 +549,7 @@ class Dataflow(AsyncFlow):
                 raise ValueError(f"{self._plan.makers[name]} would overwrite shared[{name!r}]: rename one")
 
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
-        """Leave the final values in `shared`, and nothing between."""
+        """Leave the final values in `shared`, and no intermediate results."""
         for name in self._plan.intermediate:
             shared.pop(name, None)
 
@@ -562,10 +562,10 @@ class Dataflow(AsyncFlow):
 
 
 class _Run:
-    """One run of a dataflow: a few workers, each of which goes on with what the end of its task made ready.
+    """One run of a dataflow: a few workers. A worker whose task ended goes on with one that is now ready.
 
-    waiting: task -> how many of its inputs are not there. ready: tasks that wait for a worker.
-    active: how many workers there are. stopped: errors that end the run, the first of which is raised.
+    waiting: task -> how many of its inputs are missing. ready: tasks that wait for a worker.
+    active: how many workers there are. stopped: errors that end the run; the first is raised.
     """
 
     def __init__(self, flow: Dataflow, shared: Any, params: dict[str, Any]) -> None:
@@ -601,7 +601,7 @@ class _Run:
             raise self.stopped[0] if caller.cancelling() == cancels else asyncio.CancelledError
 
     def spawn(self) -> None:
-        """Start a worker for everything that is ready, up to the limit."""
+        """Start a worker for each task that is ready, up to the limit."""
         while self.ready and not self.stopped and (self.limit is None or self.active < self.limit):
             self.active += 1
             self.workers.append(self.create_task(self.work(self.ready.popleft())))
@@ -626,7 +626,7 @@ class _Run:
             self.over.set()
 
     def stop(self, error: BaseException) -> None:
-        """Cancel what runs, but once only, as it may be cleaning up; a pause lets it come to its end."""
+        """Cancel what runs, but only once, as it may be cleaning up; after a pause, let it finish."""
         ends = (Exception, asyncio.CancelledError)
         if isinstance(error, ends) and not any(isinstance(before, ends) for before in self.stopped):
             for worker in self.workers:
@@ -635,7 +635,7 @@ class _Run:
         self.over.set()
 
     async def visit(self, name: str) -> None:
-        """Run a task, or tell what it lacks, and write down what came of it."""
+        """Run a task, or report what it lacks, and keep the outcome."""
         result, started = self.result, time.perf_counter()
         failed = [other for other in self.plan.waits_for[name] if other in result._failed] if result._failed else []
         if failed:
@@ -659,7 +659,7 @@ class _Run:
             result.durations[name] = time.perf_counter() - started
 
     def fail(self, name: str, error: Exception) -> None:
-        """There is nothing for the users of a task."""
+        """Keep the error in place of the values that the task would have stored."""
         self.result._failed.update(dict.fromkeys([name, *self.plan.tasks[name].outputs], error))
 
     async def run_task(self, name: str) -> Any:
@@ -700,7 +700,7 @@ class _Plan:
     final_vars: None means all. overrides: values that are given in place of results.
 
     tasks, edges, order, inputs, outputs: as in `Dataflow`. makers: name of a value -> the task
-    that stores it. places: task -> its index. intermediate: what is stored and not wanted.
+    that stores it. places: task -> its index. intermediate: what is stored but not wanted.
     waits_for: task that runs -> those that run before it; users: the other way round.
     """
 
@@ -740,7 +740,7 @@ class _Plan:
         return [name for name in order if name in needed]
 
     def _overridden(self) -> set[str]:
-        """The tasks that do not run, as all that they store is given."""
+        """The tasks that do not run, because everything they store is given."""
         names = {self.makers[name] for name in self.overrides}
         for node in map(self.tasks.__getitem__, names):
             if left := [name for name in node.outputs if name not in self.overrides]:
@@ -758,7 +758,7 @@ class _Plan:
         self.intermediate = [output for output in stored if output not in wanted]
 
     def _inputs(self) -> dict[str, Input]:
-        """What no task makes; of several readers the first says what it is, but one that requires it comes first."""
+        """What no task makes, as its first reader describes it; a reader that requires it comes first."""
         inputs: dict[str, Input] = {}
         for node, parameter, key in self._readers():
             if key not in self.makers and key not in self.factories:
@@ -768,13 +768,13 @@ class _Plan:
         return inputs
 
     def _readers(self) -> Iterator[tuple[Task, str, str]]:
-        """Who reads what: each task that runs, with each of its parameters and its key."""
+        """Each task that runs, with each of its parameters and the key that it is read from."""
         for name in self.order:
             node = self.tasks[name]
             yield from ((node, parameter, key) for parameter, key in node.needs.items())
 
     def missing(self, missing: str, there: set[str]) -> MissingInput:
-        """The error of the first who reads what is not there."""
+        """The error of the first task that reads a missing key."""
         there = {*there, *self.factories, *self.makers}
         return next(_missing(node, parameter, there) for node, parameter, key in self._readers() if key == missing)
 
@@ -815,7 +815,7 @@ def _makers(tasks: Mapping[str, Task]) -> dict[str, str]:
 
 
 def _input(node: Task, parameter: str) -> Input:
-    """What a task reads, as the one who gives it sees it."""
+    """What a task reads, as those who provide it see it."""
     annotation, default = node.parameters[parameter]
     if "." in node.keys.get(parameter, ""):
         return Input(Any, default)  # nothing says of what it is a part

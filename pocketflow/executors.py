@@ -1,8 +1,8 @@
 """`exec` elsewhere: on threads, on all cores, or on a cluster, while the event loop stays free.
 
 A node is written like a `Node`, with sync phases, and runs in an `AsyncFlow`. `prep` and `post`
-run on the loop, so `shared` needs no lock; only `exec` is sent away. Retries, `wait` and
-`exec_fallback` stay here, with the caller.
+run on the loop, so `shared` needs no lock; only `exec` runs elsewhere. Retries, `wait` and
+`exec_fallback` stay in the calling process.
 
     >>> import asyncio
     >>> from pocketflow import AsyncFlow
@@ -18,8 +18,8 @@ run on the loop, so `shared` needs no lock; only `exec` is sent away. Retries, `
     >>> shared["squares"]
     [0, 1, 4, 9]
 
-With `executor=ProcessPoolExecutor` the same node uses all cores, with the executor of a Dask
-client (`client.get_executor()`) a cluster.
+With `executor=ProcessPoolExecutor` the same node uses all cores; with the executor of a Dask
+client (`client.get_executor()`) it uses a cluster.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ STAYS_HERE = ("successors", "executor", "max_retries", "wait", "max_concurrency"
 
 
 class WorkerDied(RuntimeError):
-    """The process that ran an `exec` is gone, or another one of its pool; counts as a failed attempt."""
+    """The process that ran an `exec`, or another one of its pool, died; counts as a failed attempt."""
 
 
 class RemoteError(RuntimeError):
-    """An error of another process that cannot travel: its text; its traceback is the cause."""
+    """Stands for an error of another process that cannot be pickled: has its text, and its traceback as the cause."""
 
 
 # Where work is sent
@@ -57,9 +57,9 @@ class RemoteError(RuntimeError):
 class Pool:
     """Where functions run: the user's executor, which stays open, or one of its own, which `close` closes.
 
-    executor: a `concurrent.futures.Executor`; or a callable that makes one, on first use, and
-        anew when a worker died; None means threads of its own.
-    threads: how many of them; None means as many as `ThreadPoolExecutor` takes.
+    executor: a `concurrent.futures.Executor`; or a callable that makes one, on first use and
+        again after a worker died; None means threads of its own.
+    threads: how many of them; None means the default of `ThreadPoolExecutor`.
     """
 
     def __init__(self, executor: MakesExecutor = None, threads: int | None = None) -> None:
@@ -77,14 +77,14 @@ class Pool:
 
     @property
     def workers(self) -> int | None:
-        """How many work at once; None where the executor does not tell, as that of a cluster."""
+        """How many workers there are; None if the executor does not say, as that of a cluster."""
         return getattr(self.executor, "_max_workers", None)  # where the standard library keeps it
 
     async def run(self, title: Callable[[], str], function: Callable[..., Any], *args: Any) -> Any:
         """The result of `function(*args)`; `title` gives its name in errors.
 
-        A thread gets a copy of the context. On cancellation, work that has not begun never does;
-        what runs is awaited, as nobody can stop a thread.
+        A thread gets a copy of the context. On cancellation, work that has not begun never begins;
+        work that runs is awaited, as a thread cannot be stopped.
 
         Raises: `WorkerDied`; `TypeError` for what cannot be pickled; `RemoteError`.
         """
@@ -102,7 +102,7 @@ class Pool:
             raise WorkerDied(f"{title()} was in a pool whose worker died") from error
 
     async def close(self) -> None:
-        """Close the executor that was made here, without waiting for a place on anybody else's threads."""
+        """Close the executor that was made here, without needing a thread of anybody else."""
         executor, make = self._executor, self._make
         if make is None or executor is None:
             return
@@ -123,7 +123,7 @@ class Pool:
 
 
 async def _result(future: Future[Any]) -> Any:
-    """The result of a future; on cancellation it is cancelled, or waited for if it runs already."""
+    """The result of a future; on cancellation the future is cancelled, or awaited if it runs already."""
     waiting = asyncio.wrap_future(future)
     try:
         return await asyncio.shield(waiting)
@@ -147,22 +147,22 @@ def _is_death(error: Exception) -> bool:
 
 
 class ExecutorNode(AsyncNode):
-    """A node whose `exec` runs on `executor`, so that the event loop is free meanwhile.
+    """A node whose `exec` runs on `executor`, so that the event loop stays free.
 
     executor: a `concurrent.futures.Executor`, which stays open; or a callable that makes one for
         each visit, which is closed before `post`, such as `ProcessPoolExecutor`; or a `Pool`; None
         means a thread of its own. A class attribute, or a keyword, which wins.
 
     Write `prep`, `exec`, `exec_fallback` and `post` as in a `Node`. Threads get a copy of the
-    context, so hooks, `emit` and `cur_retry` work there. To another process travel the class,
-    the attributes of the node and the item, not the graph; `emit` is an error there.
+    context, so hooks, `emit` and `cur_retry` work there. Another process gets the class, the
+    attributes of the node and the item, but not the graph; `emit` is an error there.
 
-    When a run is cancelled, an `exec` that has not started never does; one that runs is waited
-    for, as nobody can stop a thread.
+    When a run is cancelled, an `exec` that has not started never starts; one that runs is
+    awaited, as a thread cannot be stopped.
 
-    Raises: `WorkerDied` if a process of the pool is gone. It counts as a failed attempt, and a
-        process pool that the node made is made anew for the next. `TypeError` that names what
-        cannot be pickled for a process; `RemoteError` for an error that cannot.
+    Raises: `WorkerDied` if a process of the pool died. It counts as a failed attempt, and if the
+        node made the pool, the next attempt gets a new one. `TypeError` that names what cannot
+        be pickled for a process; `RemoteError` for an error that cannot be pickled.
     """
 
     executor: MakesExecutor | Pool = None
@@ -189,7 +189,7 @@ class ExecutorNode(AsyncNode):
 
     @property
     def pool(self) -> Pool:
-        """Where the visit at hand sends its exec."""
+        """Where the current visit sends its exec."""
         return _visit.get()[1]
 
     async def elsewhere(self, prep_res: Any, function: Callable[..., Any], *args: Any) -> Any:
@@ -209,12 +209,12 @@ class ExecutorNode(AsyncNode):
 
     @property
     def threads(self) -> int | None:
-        """How many threads a visit has that has no executor; None means as many as `ThreadPoolExecutor` takes."""
+        """How many threads a visit without an executor has; None means the default of `ThreadPoolExecutor`."""
         return 1
 
 
 class _TwiceTheWorkers:
-    """The limit of a batch that names none, while it runs; an attribute of the node or its class stands before it."""
+    """The limit of a batch that sets none, while it runs; an attribute of the node or its class comes before it."""
 
     def __get__(self, node: Any, owner: type) -> int | None:
         visited, pool = _visit.get((None, None))
@@ -223,15 +223,15 @@ class _TwiceTheWorkers:
 
 
 class ExecutorBatchNode(ExecutorNode, AsyncParallelBatchNode):
-    """An `ExecutorNode` that runs `exec` once for every item of what `prep` returned, at once.
+    """An `ExecutorNode` that runs `exec` once for each item that `prep` returned, all at once.
 
     The results keep the order of the items, and each item has its own attempts. `max_concurrency`
-    is how many items are sent away at once, and without an executor the number of threads; None
-    means twice as many items as there are workers, and all of them to a cluster, which does not
-    tell how many it has.
+    is how many items are sent at once and, without an executor, the number of threads; None means
+    twice as many items as there are workers, or all items for a cluster, which does not say how
+    many workers it has.
 
-    When a process dies, every item that was in the pool has lost an attempt, as the pool cannot
-    tell which of them it was.
+    When a process dies, each item that was in the pool has lost an attempt, as the pool cannot
+    tell which one it was.
     """
 
     max_concurrency: Any = _TwiceTheWorkers()
@@ -246,14 +246,14 @@ class ExecutorBatchNode(ExecutorNode, AsyncParallelBatchNode):
 
 
 _visit: contextvars.ContextVar[tuple[Any, Pool]] = contextvars.ContextVar("visit")
-"""The node whose exec runs, and its pool: of the visit and not of the node, which may run several times at once."""
+"""The node whose exec runs, and its pool, which belongs to the visit: a node may run several times at once."""
 
 
 # In the other process
 
 
 class _Outside:
-    """What `pocketflow.watcher` holds in a worker process: work is done as it is, but nobody hears of it."""
+    """What `pocketflow.watcher` holds in a worker process: work is done as usual, but there are no hooks."""
 
     def __init__(self, executing: Any = None) -> None:
         self.executing = executing
@@ -293,14 +293,14 @@ def _work_on_cluster(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def _exec_there(cls: Any, attributes: dict[str, Any], attempt: int, prep_res: Any) -> Any:
-    """A node like the one at home runs its `exec`."""
+    """Run the `exec` of a copy of the node that sent this work."""
     node = cls.__new__(cls)
     vars(node).update(attributes)
     node.cur_retry = attempt
     return node.exec(prep_res)
 
 
-# What travels to a process pool and back: bytes, as what cannot be read again would break the pool
+# What goes to a process pool and back: bytes, as an object that cannot be unpickled would break the pool
 
 
 class _Traceback(Exception):
@@ -318,7 +318,7 @@ def _packed(title: Callable[[], str], function: Callable[..., Any], args: tuple[
 
 
 def _culprit(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
-    """What of the work cannot be pickled, and what to write instead."""
+    """Which part of the work cannot be pickled, and what to write instead."""
     if function is _exec_there:
         cls, attributes, *_ = args
         if not _travels(cls):

@@ -1,4 +1,4 @@
-"""What a run tells while it runs: steps, the hooks that hear of them, and `emit`.
+"""What a run reports while it runs: its steps, the hooks that see them, and `emit`.
 
     >>> from pocketflow import Flow, Node
     >>> class Greet(Node):
@@ -19,7 +19,7 @@
     event Flow/0:Greet/exec greeting
 
 A hook sees all that runs inside of its block: nested flows, tasks, and threads that run in a copy
-of the context, as `asyncio.to_thread` does. With no hook installed no step is made.
+of the context, as those of `asyncio.to_thread` do. Without a hook, no steps are made.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class Step:
 
     kind: "flow" or "node" for a visit, "prep" for its prep, "exec" for the exec of one item, with
         all of its attempts; an entry of a batch flow and a parallel branch are a "flow".
-    node, name: whose work it is; its `name` attribute if that is a text, else the name of its class.
-    parent: the step inside of which this one runs; None for the outermost.
+    node, name: whose work it is; the name is its `name` attribute if that is a string, else that of its class.
+    parent: the step that this one runs inside of; None for the outermost.
     index: of the item, entry or branch; None elsewhere.
     shared: the store; None in an exec step.
     input: the item or prep result of an exec step, the params of a batch entry; None elsewhere.
     attempt: of an exec step, from 0.
-    skipped: whether the `Skip` of a hook stands for the work.
+    skipped: whether the `Skip` of a hook replaced the work.
     loop: the event loop on which an awaitable that a hook returns is awaited; None where the work
-        is not awaited, which are the prep and exec of a sync node and all of a sync flow.
-    path: where in the run; the same however the run is executed, or resumed:
+        is not awaited: in the prep and exec of a sync node, and in all of a sync flow.
+    path: its place in the run, which is the same when the run is resumed:
 
         NAME             the outermost flow or node
         PARENT/N:NAME    the N-th visit of one orchestration, from 0
@@ -60,7 +60,7 @@ class Step:
         PARENT/exec[I]   the exec of the I-th item of a batch
         PARENT/~N:NAME   the N-th flow or node that user code runs inside of a step
 
-        Each of `/ [ ] : ~ %` in a name stands there as % and its two hexadecimal digits.
+        In a path, each of `/ [ ] : ~ %` in a name becomes % and two hexadecimal digits.
     """
 
     def __init__(self, role: str, node: Any, args: tuple[Any, ...], index: int | None, parent: Step | None) -> None:
@@ -110,26 +110,26 @@ _ESCAPES = {ord(char): f"%{ord(char):02X}" for char in "/[]:~%"}
 
 
 def escaped(name: str) -> str:
-    """A name as it stands in a path."""
+    """A name as it is written in a path."""
     return name.translate(_ESCAPES)
 
 
 class Skip:
-    """Returned by `Hook.on_start`: do not do the work; `result` is what it would have returned."""
+    """Return this from `Hook.on_start` to skip the work; `result` is used as what it would have returned."""
 
     def __init__(self, result: Any = None) -> None:
         self.result = result
 
 
 class Hook:
-    """Sees every step of what runs inside of `with hook:`. Override what you need.
+    """Sees each step that runs inside of `with hook:`. Override what you need.
 
-    Whoever got through an `on_start` gets one `on_end` or `on_error`. Inner hooks hear of starts
-    after the outer ones, and of ends and errors before them; one that is entered twice is told
-    once. A hook is called in the thread that does the work. Its exception fails the step, with a
-    note that names the hook; one that `emit` raises inside of an exec is retried like any other.
+    A hook whose `on_start` returned gets exactly one `on_end` or `on_error`. Inner hooks are called
+    after the outer ones at a start, and before them at an end or error; a hook that is entered twice
+    is called once. It is called in the thread that does the work. Its exception fails the step, with
+    a note that names the hook; one that `emit` raises inside of an exec is retried like any other.
 
-    Each method may return an awaitable where `step.loop` is set: the run goes on when it is done.
+    Where `step.loop` is set, each method may return an awaitable, and the run waits for it.
     """
 
     def __enter__(self) -> Self:
@@ -140,10 +140,10 @@ class Hook:
         _remove(self)
 
     def on_start(self, step: Step) -> Any:
-        """`step` begins. Return `Skip(result)` to have it not done; the first Skip wins."""
+        """`step` begins. Return `Skip(result)` to skip it; the first Skip wins."""
 
     def on_event(self, step: Step, event: dict[str, Any]) -> Any:
-        """`event` was emitted inside of `step`: that very dict, so a hook may answer by writing into it."""
+        """`event` was emitted inside of `step`. It is the very dict, so a hook may answer by writing into it."""
 
     def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> Any:
         """Attempt number `attempt`, from 0, failed; the next begins in `wait` seconds."""
@@ -176,7 +176,7 @@ class hooked:
 def emit(event: dict[str, Any]) -> Awaitable[None]:
     """Send an event, a dict with a "type", from inside a node to the hooks; without a hook, do nothing.
 
-    In an async node `await emit(event)` waits for hooks that hold back. A thread that emits waits
+    In an async node, `await emit(event)` waits for hooks that hold the run back. A thread waits
     without `await`. Where nothing can wait, as in a sync node on the event loop, the run goes on.
     """
     if not isinstance(event, dict) or "type" not in event:
@@ -186,10 +186,10 @@ def emit(event: dict[str, Any]) -> Awaitable[None]:
 
 
 class _Hooks:
-    """What `pocketflow.watcher` holds where hooks are: it makes a step of each unit of work, and calls them.
+    """What `pocketflow.watcher` holds while hooks are installed: it makes a step of each unit of work, and calls them.
 
-    installed: every hook in its order, once for each block that it was entered with; hooks: each once.
-    step: the one at hand; None outside of a run.
+    installed: the hooks in order, each once for each block that it was entered with; hooks: each once.
+    step: the current one; None outside of a run.
     """
 
     def __init__(self, installed: tuple[Hook, ...], hooks: list[Hook], step: Step | None) -> None:
@@ -260,7 +260,7 @@ class _Hooks:
         return result
 
     def tell(self, method: str, *args: Any) -> _Held | None:
-        """Call a method of every hook for the step at hand; the answer is what there is to wait for."""
+        """Call a method of each hook for the current step, and return what there is to wait for."""
         step = self.step
         if step is None:
             return None
@@ -280,11 +280,11 @@ class _Hooks:
 
 
 def _wait(step: Step, held: list[tuple[Callable[..., Any], Any]]) -> _Held | None:
-    """What hooks hold back, for whoever tells them to await; a thread waits here."""
+    """What hooks returned, for the caller to await; a thread waits for it here."""
     if step.loop is None:
         raise _unawaited(step, *held[0])
     if step.loop is asyncio._get_running_loop():
-        # Begun at once, so that a hook is called also where `emit` is not awaited.
+        # Begun at once, so that a hook is called even if `emit` is not awaited.
         return _Held([(call, asyncio.ensure_future(it) if inspect.iscoroutine(it) else it) for call, it in held])
     waiting = asyncio.run_coroutine_threadsafe(_wait_for(_Held(held)), step.loop)
     if isinstance(step.node, AsyncNode):  # a sync node blocks the loop, maybe to wait for this very thread
@@ -293,7 +293,7 @@ def _wait(step: Step, held: list[tuple[Callable[..., Any], Any]]) -> _Held | Non
 
 
 class _Held:
-    """What hooks hold back: awaited one after the other, each error with the name of its hook."""
+    """The awaitables of hooks, awaited one after the other; an error gets a note with the name of its hook."""
 
     def __init__(self, answers: list[tuple[Callable[..., Any], Any]]) -> None:
         self.answers = answers
@@ -363,7 +363,7 @@ def _install(hook: Hook) -> None:
 
 
 def _remove(hook: Hook) -> None:
-    """End the last of its blocks in this context."""
+    """End the latest block of the hook in this context."""
     now = watcher.get()
     if isinstance(now, _Hooks):
         last = max((n for n, other in enumerate(now.installed) if other is hook), default=None)
@@ -379,7 +379,8 @@ def _each_once(hooks: tuple[Hook, ...]) -> list[Hook]:
 class Log(Hook):
     """Logs starts and ends at `level`, retries as warnings, and errors as errors, each with the path of its step.
 
-    logger: a `logging.Logger`; None means the one named "pocketflow".
+    logger: a `logging.Logger`; None means the one named "pocketflow". Python shows only warnings and
+        errors by default; call `logging.basicConfig(level=logging.INFO)` to see the rest.
     """
 
     def __init__(self, logger: logging.Logger | None = None, level: int = logging.INFO) -> None:
@@ -401,7 +402,7 @@ class Log(Hook):
 
 
 async def ended(future: asyncio.Future[Any]) -> None:
-    """Wait until a future is done, whatever comes of it, even while we are being cancelled."""
+    """Wait until a future is done, whatever its outcome, even while we are being cancelled."""
     cancelled = None
     while not future.done():
         try:

@@ -5,10 +5,10 @@
 
 A target is `package.module:attribute` or `folder/file.py:attribute`; without an attribute it is
 the only flow of that module. What a module or a factory raises while it runs is passed on as it
-is; what cannot be found is a `NotFound` that says what there is.
+is. If a target cannot be found, a `NotFound` says what there is.
 
-A folder that modules are found in comes behind Python's own library in `sys.path`, and before
-what is installed: a file that happens to be called `json.py` never stands for Python's.
+In `sys.path`, a folder with such modules comes after Python's own library, and before what is
+installed: a file that happens to be called `json.py` never replaces Python's.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ __all__ = [
 
 
 class NotFound(ImportError):
-    """There is no such module, file, flow or attribute, or it is something else; the message is one line."""
+    """There is no such module, file, flow or attribute, or it is something else; the message has one line."""
 
 
 # Targets
 
 
 def split(target: str) -> tuple[str, str]:
-    """The source and the attribute of a target; the attribute is "" where there is none.
+    """The source and the attribute of a target; the attribute is "" if there is none.
 
     >>> split("shop/flow.py:orders.main"), split("shop.flow")
     (('shop/flow.py', 'orders.main'), ('shop.flow', ''))
@@ -53,7 +53,7 @@ def split(target: str) -> tuple[str, str]:
 def flow_of(target: str, base_dir: str | Path | None = None) -> Any:
     """The flow or node that a target names, or that the function or class there makes without arguments.
 
-    What can run but is no node of ours is put into a `Flow`. base_dir: as for `module_named`.
+    Other objects that can run are put into a `Flow`. base_dir: as for `module_named`.
     """
     source, attribute = split(target)
     module = module_of(source, base_dir)
@@ -70,9 +70,9 @@ def module_of(source: str, base_dir: str | Path | None = None) -> ModuleType:
 
 
 def flows_of(module: ModuleType) -> dict[str, Any]:
-    """Name -> flow, or function that says by its annotation that it makes one, of all that a module offers.
+    """Name -> flow, or function whose annotation says that it makes one, for all of them in a module.
 
-    Those whose name begins with "_" are its own affair; a flow of two names goes by the first.
+    Names that begin with "_" are private; a flow with two names is listed by the first.
     """
     found: dict[str, Any] = {}
     for name, value in vars(module).items():
@@ -83,7 +83,7 @@ def flows_of(module: ModuleType) -> dict[str, Any]:
 
 
 def functions_of(module: ModuleType) -> dict[str, Any]:
-    """Name -> what a dataflow makes a task of: the public functions and tasks that a module defines itself."""
+    """Name -> what becomes a task of a dataflow: the public functions and tasks that a module defines itself."""
     return {name: value for name, value in vars(module).items() if not name.startswith("_") and _is_own(value, module)}
 
 
@@ -91,10 +91,10 @@ def functions_of(module: ModuleType) -> dict[str, Any]:
 
 
 def module_named(name: str, base_dir: str | Path | None = None) -> ModuleType:
-    """The module of a name: it is tried as it is, with "_" for "-", and both as a part of `pipelines`.
+    """The module of a name, which is tried as it is, with "_" for "-", and both inside of `pipelines`.
 
-    base_dir: a folder whose files come first; one may be called like a module of Python's. None:
-        only what can be imported.
+    base_dir: a folder whose files come first, even those with the name of a module of Python's.
+        None: only what can be imported.
     Raises: `NotFound` with all that was tried; what the module itself raises when it is run.
     """
     plain = list(dict.fromkeys([name, name.replace("-", "_")]))
@@ -112,7 +112,7 @@ def module_named(name: str, base_dir: str | Path | None = None) -> ModuleType:
 
 
 def module_of_file(path: str | Path) -> ModuleType:
-    """The module of a file, imported once; what stands beside the file can be imported, too."""
+    """The module of a file, imported once; files next to it can be imported, too."""
     path = Path(path).resolve()
     if not path.is_file():
         raise NotFound(f"{path}: no such file")
@@ -124,9 +124,9 @@ def module_of_file(path: str | Path) -> ModuleType:
 
 
 def read_again(module: ModuleType) -> None:
-    """Run the source of a module anew, in an empty namespace, as it stands on the disk now.
+    """Run the source of a module again, in an empty namespace, as it is on the disk now.
 
-    Where that fails the module is left as it was.
+    If that fails, the module is left as it was.
     """
     path = Path(str(getattr(module, "__file__", None)))
     if path.suffix != ".py":
@@ -143,7 +143,7 @@ def read_again(module: ModuleType) -> None:
 
 
 def closest(name: str, names: Iterable[object]) -> str:
-    """What to add to an error about a name that is not there: " (did you mean 'x'?)", or nothing."""
+    """What to add to an error about a missing name: " (did you mean 'x'?)", or nothing."""
     matches = difflib.get_close_matches(name, list(map(str, names)), 1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
 
@@ -166,7 +166,7 @@ def _run_file(path: Path, name: str) -> ModuleType:
 
 
 def _importable(folder: Path) -> None:
-    """Let modules in a folder be imported, after Python's own and before those that are installed."""
+    """Make modules in a folder importable, after Python's own and before those that are installed."""
     entry = str(folder.resolve())
     if entry not in sys.path:
         installed = (n for n, other in enumerate(sys.path) if other.endswith(("site-packages", "dist-packages")))
@@ -181,7 +181,7 @@ def _exists(name: str) -> bool:
 
 
 def _is_imported_as(name: str, path: Path) -> bool:
-    """Whether an import of this name would find this very file; then it shall find it imported already."""
+    """Whether an import of this name would find this very file; then the module is kept under that name."""
     spec = None if name in sys.modules or not _exists(name) else importlib.util.find_spec(name)
     return spec is not None and spec.origin == str(path)
 
@@ -230,7 +230,7 @@ def _attribute(module: ModuleType, attribute: str, target: str) -> Any:
 
 
 def _made(value: Any, target: str) -> Any:
-    """What a target stands for: itself, or what it makes when it is called."""
+    """What a target means: itself, or what it returns when it is called."""
     if not callable(value) or (hasattr(value, "_run") and not isinstance(value, type)):
         return value
     if inspect.iscoroutinefunction(value):

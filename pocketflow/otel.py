@@ -1,23 +1,23 @@
-"""OpenTelemetry: a span of every visit, entry and branch, for any collector.
+"""OpenTelemetry: a span for each visit, entry and branch, for any collector.
 
     with OpenTelemetry():
         flow.run(shared)
 
-Needs the extra `otel`. Each span hangs below the one that is current where it begins, and is the
-current one while it runs: a request that a web framework traces has the run inside of it, and
-calls that an instrumented client makes stand below the node that made them. Tokens are those of
-`usage` events; the names are those of the conventions for generative AI:
+Needs the extra `otel`. A span's parent is the span that is current when it begins, and while it
+runs it is the current one itself: a run is inside of the request that a web framework traces, and
+the calls of an instrumented client are inside of the node that made them. Tokens are those of
+`usage` events; the names follow the conventions for generative AI:
 
-    gen_ai.operation.name        "invoke_workflow", of the outermost flow or node
+    gen_ai.operation.name        "invoke_workflow", for the outermost flow or node
     gen_ai.workflow.name         its name
     gen_ai.request.model         the model of the last call in a visit
     gen_ai.usage.input_tokens    of all calls in a visit itself, not of visits inside of it;
     gen_ai.usage.output_tokens   so the sum over all spans is that of the run
-    error.type                   the class of the error, where one ended it
+    error.type                   the class of the error that ended it, if any
     pocketflow.path              the path of the step
-    pocketflow.action            the action of a visit, if it gave one
-    pocketflow.skipped           true, where a hook's `Skip` stood for the work
-    pocketflow.cancelled         true, where something that is no `Exception` ended it, such as a pause
+    pocketflow.action            the action of a visit, if any
+    pocketflow.skipped           true if a hook's `Skip` replaced the work
+    pocketflow.cancelled         true if something that is no `Exception` ended it, such as a pause
 
 A retry is an event of its span: "retry", with attempt (from 0), wait (seconds) and error.type.
 """
@@ -40,7 +40,7 @@ __all__ = ["OpenTelemetry"]
 
 
 class _Open:
-    """A span that runs, what was current before it, and what the calls inside of it took."""
+    """A span that runs, what was current before it, and what the calls inside of it used."""
 
     def __init__(self, span: Span) -> None:
         self.span = span
@@ -59,7 +59,7 @@ class _Open:
 
 
 class OpenTelemetry(Hook):
-    """Makes the spans. Enter it as often as you like, from tasks and threads too.
+    """Makes the spans. Enter it as often as you like, also in tasks and threads.
 
     tracer: an `opentelemetry.trace.Tracer`; None means that of the global provider.
     """

@@ -1,11 +1,11 @@
-"""What runs and how far, live, on stderr.
+"""What runs, and how far it is, live on stderr.
 
     with Progress():
         flow.run(shared)
 
-On a terminal with `rich` (the extra `progress`) each node that runs has a line, and a batch a bar
-and the time left; a node that ended leaves a line. What nodes print and log meanwhile stands above,
-whole. Elsewhere the same is told in plain lines:
+On a terminal, with `rich` (the extra `progress`), each node that runs has a line, and a batch has a
+bar and the time left; a node that ended leaves a line. What nodes print and log appears above these
+lines. Elsewhere there are plain lines:
 
     Summarize: started
     Summarize: 10 %, 4/40, 1.00 s, 9.00 s left
@@ -60,7 +60,7 @@ class _Line:
     retries: int = 0
 
     def status(self, now: float) -> str:
-        """Such as "3/12, 1.20 s, 3.60 s left, 1 retry"; what is left by the pace of the items that took any time."""
+        """Such as "3/12, 1.20 s, 3.60 s left, 1 retry"; the time left is by the pace of items that took any time."""
         took, worked = now - self.start, self.done - self.skipped
         count = f"{self.done:,}/{self.total:,}" if self.total else f"{self.done:,}" if self.is_batch else ""
         left = took / worked * (self.total - self.done) if worked else 0
@@ -76,13 +76,13 @@ class _Line:
 
 
 class Progress(Hook):
-    """Shows what runs. Enter it as often as you like, from tasks and threads too.
+    """Shows what runs. Enter it as often as you like, also in tasks and threads.
 
-    file: where to; None means stderr, and in a notebook stdout, where stderr is red.
+    file: where to write; None means stderr, or stdout in a notebook, where stderr is red.
     clock: returns seconds; only differences count.
 
-    A bar needs the length of what `prep` returned. A file that cannot be written fails no run.
-    What another process writes to the terminal, or native code, is not kept apart from the lines.
+    A bar needs the length of what `prep` returned. If the file cannot be written, no run fails. What
+    other processes or native code write to the terminal may end up between the lines.
     """
 
     def __init__(self, file: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -168,7 +168,7 @@ class Progress(Hook):
 
 
 def _whose(step: Step) -> str:
-    """The name, with the entries and branches that it is inside of, as several of a name may run at once."""
+    """The name, with the entries and branches around it, as several visits of one name may run at once."""
     items, outer = "", step.parent
     while outer:
         if outer.kind == "flow" and outer.index is not None:
@@ -187,9 +187,9 @@ def _default_file() -> TextIO:
 
 
 class _Screen:
-    """Live lines at the bottom of a terminal, and above them what is told, printed and logged.
+    """Live lines at the bottom of a terminal, and above them what ended, was printed or was logged.
 
-    All is drawn ten times a second, by one thread: what nodes print, and they themselves, never wait for the terminal.
+    One thread draws it all, ten times a second: nodes, and what they print, never wait for the terminal.
     """
 
     def __init__(self, file: TextIO, picture: Callable[[], Table]) -> None:
@@ -211,7 +211,7 @@ class _Screen:
             self.write()
 
     def write(self) -> None:
-        """Write what was told, and the live lines below it."""
+        """Write what is new, and the live lines below it."""
         lines = [self.told.popleft() for _ in range(len(self.told))]
         with suppress(OSError, ValueError):  # closed, or without this letter
             if lines:
@@ -219,7 +219,7 @@ class _Screen:
             self.live.refresh()
 
     def redirected(self) -> Iterator[tuple[str, _Printer]]:
-        """Of stdout and stderr those that are this terminal: one that leads into a file goes on leading there."""
+        """Those of stdout and stderr that are this terminal; one that is redirected into a file stays as it is."""
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if stream is not None and stream.isatty():
@@ -255,7 +255,7 @@ class _Screen:
 
 
 class _Printer(io.TextIOBase):
-    """Stands for stdout or stderr while lines are live: every line is told above them, whole."""
+    """Stands for stdout or stderr while lines are live: each whole line is written above them."""
 
     def __init__(self, stream: Any, screen: _Screen) -> None:
         self.stream, self.screen = stream, screen

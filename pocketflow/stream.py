@@ -38,25 +38,25 @@ Event = dict[str, Any]
 
 
 async def stream(flow: Any, shared: Any, *, buffer: int = 64) -> AsyncGenerator[Event, None]:
-    """Run `flow` on `shared`, and give every event as it happens.
+    """Run `flow` on `shared`, and yield each event as it happens.
 
-    flow: a flow or node, of which a sync one runs in a thread; or an async function of `shared`,
-        such as `lambda shared: journal.run_async(flow, shared, run_id="monday")`.
-    buffer: how many events wait at most to be taken, and one for each that is held back. Who makes
-        more is held back: async generators, `await emit`, threads, and the visits of sync nodes.
+    flow: a flow or node (a sync one runs in a thread); or an async function of `shared`, such as
+        `lambda shared: journal.run_async(flow, shared, run_id="monday")`.
+    buffer: how many events may wait to be read. When it is full, those that make more events have to
+        wait, with one event each: async generators, `await emit`, threads, and visits of sync nodes.
 
-    An event is a dict with "type", "node" and "path" (the node's) and, in a batch or of a branch,
-    "item" (its index). What a generator yields that is no event is {"type": "chunk", "chunk": value}.
-    Beside what is emitted inside, there are:
+    An event is a dict with "type", "node" and "path" (the node's) and, in a batch or a branch,
+    "item" (its index). A yielded value that is no event becomes {"type": "chunk", "chunk": value}.
+    Beside the events that are emitted inside, there are:
 
         node_start              of nodes and flows; kind ("node" or "flow")
-        node_end                kind, action, seconds; skipped (true) where a hook restored it
+        node_end                kind, action, seconds; skipped (true) if a hook restored it
         item_start, item_end    of an item, entry or branch; item_end: seconds, skipped as above
         node_retry              error (its repr), attempt (from 0), wait (seconds)
         node_error              error (its repr): once, from the innermost node that failed
 
     An error of the run is raised after the events before it. Closing the stream cancels the run
-    and waits for it; of a sync flow for the step that runs, and no other begins. So write:
+    and waits for its end; a sync flow finishes the step that runs, and begins no other. So write:
 
         async with contextlib.aclosing(stream(flow, shared)) as events:
             async for event in events: ...
@@ -95,7 +95,7 @@ async def _run(flow: Any, shared: Any) -> None:
 
 
 async def _in_thread(function: Callable[..., Any], *args: Any) -> None:
-    """Run a function in a thread of its own, and wait for its end also when cancelled, as nobody can stop it."""
+    """Run a function in a thread of its own, and wait for its end even when cancelled: threads cannot be stopped."""
     with ThreadPoolExecutor(1) as executor:
         running = asyncio.wrap_future(executor.submit(contextvars.copy_context().run, function, *args))
         try:
@@ -105,7 +105,7 @@ async def _in_thread(function: Callable[..., Any], *args: Any) -> None:
 
 
 class _Events(Hook):
-    """Makes events of steps, keeps those that wait to be taken, and holds back who makes more."""
+    """Makes events of steps, keeps those that wait to be read, and makes those wait that make too many."""
 
     def __init__(self, buffer: int) -> None:
         self.buffer, self.waiting = buffer, deque[Event]()
@@ -123,7 +123,7 @@ class _Events(Hook):
         self.room.set()
 
     def on_event(self, step: Step, event: Event) -> Any:
-        """Add an event of a step; the answer, where there is one, is what its maker has to wait for."""
+        """Add an event of a step; what is returned, if anything, its maker has to await."""
         running = self.running.get(step)
         self.waiting.append({**event, **(running[1] if running else _place(step))})
         is_here = get_ident() == self.thread
@@ -200,7 +200,7 @@ class _Events(Hook):
 
 
 class _Room:
-    """Awaited until there is room in the buffer, or nobody takes from it any more."""
+    """Wait until there is room in the buffer, or nobody reads it any more."""
 
     def __init__(self, events: _Events) -> None:
         self.events = events
@@ -218,7 +218,7 @@ async def _wait_for(room: _Room) -> None:
 
 
 def _place(step: Step) -> Event:
-    """What the events of a step say of where they are from."""
+    """What the events of a step say about where they come from."""
     visit = step.parent if step.kind in ("prep", "exec") and step.parent else step
     if step.index is None:
         return {"node": visit.name, "path": visit.path}
@@ -226,7 +226,7 @@ def _place(step: Step) -> Event:
 
 
 def _event_kind(step: Step) -> str | None:
-    """Of which events a step is told: "item", "node", or None."""
+    """Which events a step has: those of an "item", those of a "node", or None."""
     if step.index is not None:
         return "item"
     return "node" if step.kind in ("node", "flow") else None

@@ -14,9 +14,9 @@
 
 Each line says when a step began, counted from the first one, and how long it took.
 
-`trace.save("run.html")` writes a page that needs no network, `trace.save("run.json")` a file for
-ui.perfetto.dev and speedscope.app; in a notebook a trace as the last line of a cell is its page. It
-is a hook: it sees all that runs inside of its block, its tasks and threads included.
+`trace.save("run.html")` writes a page that needs no network, and `trace.save("run.json")` a file for
+ui.perfetto.dev and speedscope.app. In a notebook, a trace as the last line of a cell shows its page. A
+trace is a hook: it sees all that runs inside of its block, also in tasks and threads.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Retry(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """What a call of a model took, as an event of the type "usage" told it."""
+    """What a call of a model used, as an event of the type "usage" reported it."""
 
     model: str | None
     input_tokens: int
@@ -74,15 +74,15 @@ class Usage(NamedTuple):
 class Span:
     """What a `Trace` keeps of a step: nothing of the node or the store.
 
-    parent: the span inside of which it ran; None for the outermost.
-    kind: that of the step, but for an "entry" of a batch flow and a "branch".
+    parent: the span that it ran inside of; None for the outermost.
+    kind: that of the step; or "entry" for an entry of a batch flow, and "branch" for a branch.
     name, path: those of the step. All texts are printable: what is not is escaped.
     start, end: seconds of the clock of the trace; `end` is None while it runs.
-    state: "running", "done", "skipped" (a hook's `Skip` stood for the work), "failed", or
-        "cancelled" (by whatever is no `Exception`: a cancellation, a pause, Ctrl-C).
-    action: of a visit, if it gave one. error: the repr of what ended it. Both cut to 500 characters.
-    notes: of the error, where it left the outermost step.
-    content: "input", "result" and "events", as text, where they were asked for.
+    state: "running", "done", "skipped" (a hook's `Skip` replaced the work), "failed", or
+        "cancelled" (ended by something that is no `Exception`: a cancellation, a pause, Ctrl-C).
+    action: that of a visit, if any. error: the repr of what ended it. Both cut to 500 characters.
+    notes: those of the error, if it left the outermost step.
+    content: "input", "result" and "events", as text, if they were asked for.
     """
 
     parent: Span | None
@@ -101,12 +101,12 @@ class Span:
 
     @property
     def item(self) -> str:
-        """Such as "[3]", for the exec of an item, an entry or a branch; "" for all else."""
+        """Such as "[3]", for the exec of an item, an entry or a branch; else ""."""
         return self.path[self.path.rindex("[") :] if self.path.endswith("]") else ""
 
     @property
     def is_visit(self) -> bool:
-        """Whether it is a node or flow, and no part of one."""
+        """Whether it is a node or flow, not a part of one."""
         return self.kind in _VISITS
 
     def took(self, now: float) -> float:
@@ -115,15 +115,15 @@ class Span:
 
 
 class Trace(Hook):
-    """Records what ran when. Enter it as often as you like: all the runs stand in one trace.
+    """Records what ran when. Enter it as often as you like: all the runs are in one trace.
 
-    content: keep what went in and out as well: inputs of exec steps and batch entries, results of
+    content: also keep what went in and out: inputs of exec steps and batch entries, results of
         prep and exec, and emitted events, as text of at most 2,000 characters each. Prompts and
-        answers then stand in the files: mind who reads them.
+        answers are then in the files that you save, so mind who reads them.
     clock: returns seconds; only differences count.
 
-    Of the flows themselves the outermost are kept, for their picture. Tokens are those of "usage"
-    events. Whatever is printed or saved while something runs shows that as running.
+    The outermost flows are kept, for their picture. Tokens are those of "usage" events. What still
+    runs when a trace is printed or saved is shown as running.
     """
 
     def __init__(self, content: bool = False, *, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -135,7 +135,7 @@ class Trace(Hook):
 
     @classmethod
     def of(cls, history: Iterable[Mapping[str, Any]], flow: Any = None) -> Trace:
-        """A trace of a recorded run: the rows of `journal.history(run_id)`. `flow` is what ran, for its picture."""
+        """The trace of a recorded run: the rows of `journal.history(run_id)`. `flow` is what ran, for its picture."""
         trace = cls(content=True)
         trace.spans = _recorded(list(history), flow)
         now = max((span.end for span in trace.spans if span.end), default=0.0)
@@ -183,10 +183,10 @@ class Trace(Hook):
             span.notes = tuple(short(str(note), 500) for note in getattr(error, "__notes__", ()))
 
     def __str__(self) -> str:
-        """A tree, a line for every visit, with when it began and how long it took.
+        """A tree with a line for each visit: when it began, and how long it took.
 
-        A batch is one line (p50, p95 and the longest of its items), and one for each that failed.
-        Of more than 20 visits in a row the first and the last ten are shown, and all that failed.
+        A batch has one line (with p50, p95 and the longest of its items), and one for each item that failed.
+        If there are more than 20 visits in a row, the first ten, the last ten and all that failed are shown.
         """
         return "\n".join(_tree(list(self.spans), self.clock()))
 
@@ -194,14 +194,14 @@ class Trace(Hook):
         return f"<Trace of {number_of(len(self.spans), 'step')}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """For notebooks: the page in a frame of its own."""
+        """For notebooks: the page, in a frame of its own."""
         frame = '<iframe sandbox="allow-scripts" style="width: 100%; height: 640px; border: 0" srcdoc="{}"></iframe>'
         return {"text/html": frame.format(html.escape(self.html())), "text/plain": str(self)}
 
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Per name of a node or flow: `count, errors, retries, total, mean, longest, input_tokens, output_tokens`.
+        """For each name of a node or flow: `count, errors, retries, total, mean, longest, input_tokens, output_tokens`.
 
-        `count` counts visits that have ended, but not skipped ones; `total`, `mean` and `longest` are seconds; the
+        `count` counts visits that have ended, without skipped ones; `total`, `mean` and `longest` are seconds; the
         tokens are those of the node itself, not of flows inside of it. The name that took longest comes first.
         """
         return _metrics(list(self.spans), _VISITS)
@@ -278,7 +278,7 @@ def _add_event(span: Span, event: dict[str, Any]) -> None:
 
 
 def _recorded(rows: list[Mapping[str, Any]], flow: Any) -> list[Span]:
-    """The spans of recorded steps, and of those around them that have no record, as they did not end."""
+    """The spans of recorded steps, and of the steps around them that did not end, and so have no record."""
     spans = {
         path: _recorded_span(path, row) for row in rows if (path := printable(row["path"])) and row["kind"] in _STEPS
     }
@@ -339,7 +339,7 @@ def _around(path: str) -> str:
 
 
 def _name(span: Span) -> str:
-    """The name in a path; that of a part is the name of its node."""
+    """The name in a path; a part of a visit has the name of its node."""
     last = span.path if span.kind in _VISITS else _around(span.path)
     return last.rpartition("/")[2].partition("[")[0].partition(":")[2] or last.rpartition("/")[2].partition("[")[0]
 
@@ -452,7 +452,7 @@ def _items(children: list[Span], now: float) -> str:
     return ", ".join(facts)
 
 
-# Lanes: what ran at the same time stands side by side
+# Lanes: what ran at the same time is drawn side by side
 
 
 class _Bar(NamedTuple):
@@ -534,7 +534,7 @@ def _chrome(spans: list[Span], now: float) -> str:
 
 
 def _page(spans: list[Span], now: float, flows: Mapping[str, Any]) -> str:
-    """The page of the run, with its data in columns of numbers, as 50,000 steps should load at once."""
+    """The page of the run, with its data in columns of numbers, so that 50,000 steps load quickly."""
     words: dict[str, int] = {}
 
     def number(word: str) -> int:

@@ -7,7 +7,8 @@
     curl localhost:8000/drafts/RUN_ID/answer --json '{"value": "approve", "by": "Ada"}'
 
 Kill the server while a draft waits, and start it again: the draft is there and is not written again,
-and who approved it is in the history. The runs are kept in web_approval.db, in the current folder.
+and who approved it is in the history. http://127.0.0.1:8000/studio/ shows every run step by step.
+The runs are kept in web_approval.db, in the current folder.
 """
 
 import sys
@@ -26,6 +27,8 @@ try:
     from fastapi.responses import JSONResponse
     from fastapi.staticfiles import StaticFiles
     from pydantic import BaseModel, Field
+
+    from pocketflow import serve
 except ImportError:
     sys.exit(print("needs FastAPI: pip install 'fastapi>=0.135' uvicorn", file=sys.stderr) or 2)
 
@@ -84,12 +87,13 @@ class Decision(BaseModel):
 
 
 def build_app(journal):
-    app = FastAPI()
+    studio = serve.app({"reply": flow}, journal)  # where each run is seen step by step
+    app = FastAPI(lifespan=studio.router.lifespan_context)
 
     def go_on(run_id, shared):
         """Run to the question or to the end; what is recorded already is not done again."""
         with suppress(Paused):
-            journal.run(flow, shared, run_id=run_id)
+            journal.run(flow, shared, run_id=run_id, tags={"flow": "reply"})  # as the studio calls it
         return {"run_id": run_id}
 
     @app.get("/drafts")
@@ -102,7 +106,7 @@ def build_app(journal):
 
     @app.post("/drafts")
     def begin(body: Message):
-        return go_on(uuid4().hex, body.model_dump())
+        return go_on(f"reply-{uuid4().hex[:12]}", body.model_dump())
 
     @app.post("/drafts/{run_id}/answer")
     def answer(run_id: str, decision: Decision):
@@ -119,13 +123,15 @@ def build_app(journal):
         """Somebody else was first, say."""
         return JSONResponse({"detail": str(error)}, 409)
 
+    app.mount("/studio", studio)
     app.mount("/", StaticFiles(directory=Path(__file__).parent / "page", html=True))
     return app
 
 
 def main():
     with Journal(FILE) as journal:
-        uvicorn.run(build_app(journal), port=number(8000))
+        app = build_app(journal)
+        uvicorn.run(app, port=number(8000), timeout_graceful_shutdown=1)  # second; who watches a run does not leave
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The shape of a flow: its nodes and edges, its picture, and what would go wrong, told before it runs.
+"""The shape of a flow: its nodes and edges, its picture, and its mistakes, found before it runs.
 
 >>> from typing import Literal
 >>> from pocketflow import Flow, Node
@@ -12,8 +12,8 @@
 >>> check(flow)
 ['Decide.post may return "answer", for which there is no edge: write Decide - "answer" >> node']
 
-On the same shape stand its pictures, `to_svg`, `to_text` and `to_mermaid`. Once this module is
-imported, a flow as the last line of a notebook's cell is its picture.
+`to_svg`, `to_text` and `to_mermaid` draw it. Once this module is imported, a flow as the last line of
+a notebook's cell is shown as a picture.
 """
 
 from __future__ import annotations

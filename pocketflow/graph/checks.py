@@ -1,4 +1,4 @@
-"""What would go wrong in a flow, found without running anything of it."""
+"""What would go wrong in a flow, found without running any of it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ PHASES = {"prep": 1, "exec": 1, "post": 3, "exec_fallback": 2}  # how many value
 def check(flow: Any) -> list[str]:
     """What would go wrong in a flow, and in those inside of it; each line says what to write. Nothing is run.
 
-    What the core refuses when it gets there: a node without `super().__init__()`, a flow without a
+    It finds what the core would raise later: a node without `super().__init__()`, a flow without a
     start, an async node in a sync flow, a plain `def prep_async`, settings out of range.
 
-    What it cannot know is a mistake: a phase that is never called, because it is one of the other
-    kind of node (`exec` of an AsyncNode) or misspelt (`prepare`, where there is no `prep`); an edge
-    that was begun and not ended (`node - "x"`); a start that is not the first node of its chain
-    (`Flow(a >> b)`); and where `post` is annotated with its actions, as in
-    `-> Literal["search", "answer"]` or `-> Literal["again"] | None`, an action without an edge, and
-    an edge that no action takes. A node without any edge may return what it likes, as it ends its
-    flow. And where a task of a dataflow is annotated to return what another cannot take.
+    It also finds mistakes that the core cannot notice: a phase that is never called, because it
+    belongs to the other kind of node (`exec` in an AsyncNode) or is misspelt (`prepare`, if there is
+    no `prep`); an edge that was begun but not ended (`node - "x"`); a start that is not the first
+    node of its chain (`Flow(a >> b)`); and a task of a dataflow whose annotated result cannot be
+    what another task takes. If `post` is annotated with its actions, as in
+    `-> Literal["search", "answer"]` or `-> Literal["again"] | None`, it finds actions without an
+    edge, and edges that no action takes. A node without edges may return anything, as it ends its flow.
     """
     graph = Graph(flow)
     findings: list[str] = []
@@ -49,7 +49,7 @@ def check(flow: Any) -> list[str]:
 
 
 def _is_ours(node: Any) -> bool:
-    """Whether a node is one by its class; a mock only says so."""
+    """Whether the class of a node is one of ours; a mock only pretends to be."""
     return issubclass(type(node), BaseNode)
 
 
@@ -88,7 +88,7 @@ def _class_of_ours(node: Any) -> str:
 
 
 def _late_starts(graph: Graph) -> Iterator[str]:
-    """Of `Flow(a >> b)`, which begins at b, as that is the value of `a >> b`."""
+    """Mistakes such as `Flow(a >> b)`, which begins at b, as that is the value of `a >> b`."""
     reached = {id(target) for place in graph.nodes for _, target in successors(place.node)}
     for place in graph.nodes:
         if place.is_start and _is_ours(place.node) and place.node.is_led_to and id(place.node) not in reached:
@@ -101,7 +101,7 @@ def _late_starts(graph: Graph) -> Iterator[str]:
 
 
 def _phases(node: Any) -> Iterator[str]:
-    """Methods that look like phases, and that nothing calls."""
+    """Methods that look like phases, but are never called."""
     if not _runs_like_the_core(node):
         return
     name, is_async = name_of(node), isinstance(node, AsyncNode)
@@ -120,7 +120,7 @@ def _phases(node: Any) -> Iterator[str]:
 
 
 def _runs_like_the_core(node: Any) -> bool:
-    """Whether it is the core that calls the phases of a node; who writes `_run` or `_exec` may call what they like."""
+    """Whether the core calls the phases of a node; a class with its own `_run` or `_exec` may call anything."""
     methods = ("_run", "_run_async", "_exec", "run", "run_async")
     return _is_ours(node) and all(_is_of_core(node, name) for name in methods if hasattr(node, name))
 
@@ -130,7 +130,7 @@ def _is_of_core(node: Any, name: str) -> bool:
 
 
 def _is_written(node: Any, name: str) -> bool:
-    """Whether a method is there that is not that of the core."""
+    """Whether there is such a method, other than that of the core."""
     return name in vars(node) or (hasattr(type(node), name) and not _is_of_core(node, name))
 
 
@@ -143,7 +143,7 @@ def _is_plain_def(node: Any, name: str) -> bool:
 
 
 def _misspelt(node: Any, phase: str, values: int) -> str | None:
-    """A method that was probably meant to be a phase: a name like it, as many values, and no other method uses it."""
+    """A method that was probably meant as a phase: a similar name, as many parameters, and used by no other method."""
     written = [(name, value) for cls in _users_classes(node) for name, value in vars(cls).items()]
     functions = {name: value for name, value in written if isinstance(value, types.FunctionType)}
     used = {name for function in functions.values() for name in function.__code__.co_names}
@@ -176,7 +176,7 @@ def _settings(node: Any) -> Iterator[str]:
 
 
 def _edges(node: Any) -> Iterator[str]:
-    """Edges that were begun only, and where the edges of a node and the annotation of its post disagree."""
+    """Edges that were begun but not ended, and those that disagree with the annotation of post."""
     name, edges = name_of(node), dict(successors(node))
     for action in dict.fromkeys(node.begun_edges if _is_ours(node) else ()):
         if (action or "default") not in edges:
@@ -205,7 +205,7 @@ def _annotated(post: Any) -> list[str] | None:
 
 
 def _actions(hint: Any) -> Iterator[str]:
-    """The actions of an annotation. Raises: `TypeError` where it allows others than those it names."""
+    """The actions of an annotation. Raises: `TypeError` if it allows others than those it names."""
     kind, parts = typing.get_origin(hint), typing.get_args(hint)
     if kind is Literal and all(isinstance(action, str | None) for action in parts):
         yield from (action or "default" for action in parts)
@@ -236,7 +236,7 @@ def _quoted(action: str) -> str:
 
 
 def _misfits(flow: Any) -> Iterator[str]:
-    """Tasks that are annotated to return what one that uses it cannot take."""
+    """Tasks whose annotated result cannot be what another task takes."""
     makers = {output: flow.tasks[name] for name in flow.order for output in flow.tasks[name].outputs}
     for user in (flow.tasks[name] for name in flow.order):
         for parameter, key in user.needs.items():
@@ -267,7 +267,7 @@ def _returned(function: Any) -> Any:
 
 
 def _may_fit(given: Any, wanted: Any) -> bool:
-    """Whether a value of the one type can be one of the other; of what is no plain class nothing is said."""
+    """Whether a value of one type can be one of the other; yes for all that are not plain classes."""
     givens, wanteds = _classes(given), _classes(wanted)
     if not givens or not wanteds:
         return True

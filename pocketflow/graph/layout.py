@@ -1,8 +1,8 @@
-"""Where everything of a picture stands: nodes in layers, one below the other, edges from layer to layer.
+"""The layout of a picture: nodes in layers, one below the other, and edges from layer to layer.
 
-Flows inside of flows are laid out first, each then stands as one box in the flow around. An edge
-that passes a layer has a place of its own there; one back to the layer above stands beside those
-that lead down, one further back goes up at the right.
+Inner flows are laid out first; each is then one box in the flow around it. An edge that passes a
+layer has a place of its own there. An edge back to the layer above runs beside those that lead
+down; an edge that leads further back goes up at the right.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Sizes(NamedTuple):
 
 @dataclass
 class Box:
-    """A node, or where `place` is None the mark of an end; x and y are those of its upper left corner."""
+    """A node, or the mark of an end if `place` is None; x and y are those of its upper left corner."""
 
     place: GraphNode | None
     width: float
@@ -80,7 +80,7 @@ class Picture:
 
 
 def arranged(graph: Graph, sizes: Sizes, id: str | None = None) -> Picture:
-    """The picture of what is inside of a flow; without its id, of the outermost."""
+    """The picture of what is inside of the flow with this id; without an id, of the outermost."""
     boxes: dict[str, Box] = {}
     edges: list[_Edge] = []
     for place in _inside(graph, graph.nodes[0].id if id is None else id):
@@ -146,7 +146,7 @@ class _Layout:
     # Layers
 
     def find_ways_back(self) -> None:
-        """Mark the edges that lead to where one came from, seen from the first box on."""
+        """Mark the edges that lead back to a box on the way from the first one."""
         after: dict[str, list[_Edge]] = {id: [] for id in self.boxes}
         for one in self.edges:
             after[one.source].append(one)
@@ -170,7 +170,7 @@ class _Layout:
                     path.append((edge.target, iter(after[edge.target])))
 
     def find_layers(self) -> None:
-        """Each box below all that lead to it; one that nothing leads to right above the first that it leads to."""
+        """Put each box below all that lead to it; if nothing does, right above the first that it leads to."""
         self.layer = dict.fromkeys(self.boxes, 0)
         down: dict[str, list[str]] = {id: [] for id in self.boxes}
         for edge in self.edges:
@@ -204,7 +204,7 @@ class _Layout:
     # Order
 
     def order(self) -> None:
-        """Sort each layer by where its neighbours stand, down and up in turns, and keep what crosses least."""
+        """Sort each layer by its neighbours, down and up in turns, and keep the order with the fewest crossings."""
         rows: list[list[str]] = [[] for _ in range(max(self.places.values(), default=-1) + 1)]
         for id in self.first_order():
             rows[self.places[id]].append(id)
@@ -219,7 +219,7 @@ class _Layout:
                 self.rows, least = [list(row) for row in rows], crossings
 
     def first_order(self) -> list[str]:
-        """As one meets them on the way down, so that what belongs together begins beside each other."""
+        """In the order in which one meets them on the way down, so that what belongs together begins side by side."""
         found: dict[str, None] = {}
         for first in self.boxes:
             todo = [first]
@@ -252,7 +252,7 @@ class _Layout:
     # Across
 
     def place_across(self) -> None:
-        """Move each layer towards its neighbours, as far as those beside leave room."""
+        """Move each box towards its neighbours in other layers, as far as the boxes beside it leave room."""
         self.find_ends()
         for id, box in self.boxes.items():
             if box.place:
@@ -353,7 +353,7 @@ class _Layout:
         return self.middle[chain[place]] if chain else math.inf
 
     def find_tracks(self) -> None:
-        """Give each edge that moves sideways between two layers a row there, none across another in its row."""
+        """Give each edge that moves sideways between two layers a row there, in which it crosses no other."""
         moves: dict[int, list[_Move]] = {}
         for number, edge in enumerate(self.edges):
             for layer, x, to_x in self.moves(number, edge):
@@ -454,7 +454,7 @@ class _Move(NamedTuple):
 
 
 def _tracks(moves: list[_Move]) -> dict[_Move, int]:
-    """Rows for moves: one that begins where another ends stands above it, so that their lines do not meet."""
+    """Rows for moves: one that begins where another ends goes above it, so that their lines do not meet."""
     rows: dict[_Move, int] = {}
     ending = {move.to_x: move for move in moves}
     todo = sorted(moves, key=lambda move: (move.x < move.to_x, move.x if move.x > move.to_x else -move.x))

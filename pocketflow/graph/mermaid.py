@@ -18,13 +18,13 @@ ENDS = "    classDef finish fill:#888,stroke:none,color:transparent,font-size:2p
 def to_mermaid(flow: Any) -> str:
     """The graph of a flow, or of a node and what it leads to, as the text of a Mermaid flowchart.
 
-    A node is a box, a rounded one where a flow or a branch starts, or where a dataflow reads an
-    input; a flow inside of another is a frame around its nodes. An edge bears its action, "default"
-    none; one that ends a flow on purpose leads to a dot. In a dataflow arrows lead from a task to
-    those that use its result. A flow with nothing inside, or inside of itself, has double sides.
+    A node is a box, with round corners if a flow or a branch starts there, or if it is an input of a
+    dataflow; a flow inside of another is a frame around its nodes. An edge is labelled with its action,
+    unless that is "default"; one that ends a flow on purpose leads to a dot. In a dataflow, arrows lead
+    from a task to those that use its result. A flow that is empty, or inside of itself, has double sides.
 
-    Any name will do; of one longer than 60 characters the end is cut. The same graph gives the
-    same text. Mermaid draws up to 500 edges, unless its `maxEdges` is set.
+    Names may hold any characters, and are cut after 60. The same graph gives the same text. Mermaid
+    draws up to 500 edges, unless its `maxEdges` is set.
     """
     graph = drawn(flow)
     ids = {place.id: f"n{number}" for number, place in enumerate(graph.nodes[1:])}

@@ -1,4 +1,4 @@
-"""A flow as the last line of a notebook's cell is its picture."""
+"""Shows a flow as a picture if it is the last line of a notebook's cell."""
 
 from __future__ import annotations
 

@@ -26,15 +26,15 @@ from pocketflow.hooks import escaped
 
 
 class GraphNode(NamedTuple):
-    """A node at its place; one that stands in two flows has two places.
+    """A node at its place; one that is in two flows has two places.
 
     id: the path of its steps without the numbers of visits and entries. Where a second node of a
         flow has the same name, `~2` follows. Inside of a task that runs a flow, "exec" is left out.
     kind: "node", "flow", "parallel", "dataflow", "task", or "input", a value that a dataflow reads.
-    parent: the id of the flow around; None for the outermost.
+    parent: the id of the flow around it; None for the outermost.
     node: the object itself; None for an input.
-    branch: the number of the branch that it stands in; None where there are none.
-    is_start: whether the flow around, or a branch, begins with it.
+    branch: the number of the branch that it is in; None if there are none.
+    is_start: whether the flow around it, or a branch, begins with it.
     """
 
     id: str
@@ -49,7 +49,7 @@ class GraphNode(NamedTuple):
 class GraphEdge(NamedTuple):
     """source, target: ids; a target of None ends the flow on purpose.
 
-    action: as text; None where a task uses the result of another, or an input.
+    action: as text; None if a task uses the result of another, or an input.
     """
 
     source: str
@@ -58,13 +58,13 @@ class GraphEdge(NamedTuple):
 
 
 class Graph:
-    """The shape of a flow, or of a node alone. Nothing of it is run.
+    """The shape of a flow, or of a node alone. Nothing is run.
 
     nodes: the outermost first, a flow before what is inside of it, near nodes before far ones.
     edges: in the order of their sources.
 
-    The same wiring gives the same ids in the same order. Inside of itself a flow stands with
-    nothing inside; a dataflow holds the tasks that it runs.
+    The same wiring gives the same ids in the same order. A flow that is inside of itself is shown
+    empty there; a dataflow has the tasks that it runs.
     """
 
     def __init__(self, flow: Any) -> None:
@@ -83,7 +83,7 @@ class Graph:
         return self._by_id[id]
 
     def inside(self, id: str) -> list[GraphNode]:
-        """The nodes that stand right inside of a flow, in their order."""
+        """The nodes directly inside of a flow, in order."""
         return self._inside.get(id, [])
 
     # Finding the node of a step
@@ -94,8 +94,8 @@ class Graph:
         A step of a phase, an item, an entry or a branch belongs to its node, and so does all that
         code inside of the node runs.
 
-        actions: path of a visit -> the action that it ended with, of the visits so far. It tells
-            apart nodes of one flow that have the same name; without, the first of them is meant.
+        actions: path of a visit -> the action that it ended with, for the visits so far. With them,
+            nodes of one flow with the same name are told apart; without, it is the first of them.
         """
         root, *visits = path.split("/")
         name, branch = _without_index(root)
@@ -205,12 +205,12 @@ def reached(start: Any) -> list[Any]:
 
 
 def drawn(flow: Any) -> Graph:
-    """The graph that a picture shows: of a node that is no flow all that it leads to."""
+    """The graph that a picture shows; if a node is no flow, it is all that the node leads to."""
     return Graph(flow if isinstance(flow, Flow) else Flow(start=flow))
 
 
 def shown(text: str, longest: int = 60) -> str:
-    """A text in one line, cut where it is too long, without characters that nobody sees."""
+    """A text in one line, cut if it is too long, without invisible characters."""
     text = " ".join(text.split()) or " "
     text = "".join(char if char.isprintable() or char == "\u200d" else "\ufffd" for char in text)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
@@ -246,7 +246,7 @@ def _text(action: Any) -> str:
 
 
 def _scope(flow: GraphNode, index: str) -> str:
-    """What stands before the names of a flow's nodes: of branches with their number, of entries without."""
+    """What comes before the names of a flow's nodes in a path: with the number of a branch, but of no entry."""
     return flow.id + (index if flow.kind in ("parallel", "dataflow") else "")
 
 

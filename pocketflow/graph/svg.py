@@ -21,9 +21,9 @@ def to_svg(flow: Any) -> str:
     """The graph of a flow, or of a node and what it leads to, as an SVG picture.
 
     It is drawn in `currentColor`, without styles and scripts, so that it fits light and dark pages
-    and any Content-Security-Policy. For style sheets and scripts there are: `svg.pf-graph`;
-    `g.pf-node` of nodes, with `pf-` and their kind as a class, `pf-start` where a flow begins, and
-    `data-id` as in `Graph`; `path.pf-edge` with `data-source`, `data-target` and `data-action`;
+    and any Content-Security-Policy. Your style sheets and scripts can use: `svg.pf-graph`; for nodes
+    `g.pf-node`, with `pf-` and the kind as a class, `pf-start` if a flow begins there, and `data-id`
+    as in `Graph`; for edges `path.pf-edge` with `data-source`, `data-target` and `data-action`; and
     `text.pf-action`.
     """
     graph = drawn(flow)

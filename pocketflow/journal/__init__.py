@@ -1,4 +1,4 @@
-"""Crash-safe runs: a flow that dies is run again, and goes on where it stopped.
+"""Crash-safe runs: a flow that was killed is run again, and goes on where it stopped.
 
     >>> from pocketflow import Flow, Node
     >>> class Greet(Node):
@@ -8,47 +8,47 @@
     >>> with tempfile.TemporaryDirectory() as folder, Journal(f"{folder}/runs.db") as journal:
     ...     shared, restored = {"name": "Ada"}, {}
     ...     journal.run(Flow(Greet()), shared, run_id="first")
-    ...     journal.run(Flow(Greet()), restored, run_id="first")  # is finished: nothing runs
+    ...     journal.run(Flow(Greet()), restored, run_id="first")  # it is finished, so nothing runs
     >>> restored == shared
     True
 
-The promise: *a step that finished is never run again; a step that was in flight when the process
-died may run again.* A finished item of a batch is a finished step. It holds for the death of the
-process; `synchronous="full"`, and PostgreSQL as it comes, extend it to the loss of power.
+The promise: *a step that finished never runs again; a step that was running when the process died
+may run again.* A finished item of a batch is a finished step. The promise holds when the process
+dies; with `synchronous="full"`, or PostgreSQL by default, it also holds when the power fails.
 
 What is recorded, and when:
 
-    exec    its result, when it ends, and nothing of `shared`; with a digest of its input as it was
-            when it began
-    prep    its result together with what changed in `shared`; a flow's prep always, so that a
-            resumed batch is the batch that was begun; that of a node which changed nothing is not
-            recorded, and runs again
+    exec    its result, when it ends, with a digest of the input that it began with; nothing of
+            `shared`
+    prep    its result together with what changed in `shared`; that of a flow always, so that a
+            resumed batch is the batch that was begun; that of a node only if it changed something,
+            else it runs again
     visit   its action together with what changed in `shared`
 
-A run is resumed by running the flow again from its start, on `shared` as the last record left it;
-every recorded step is skipped, and what it returned stands for it. An exec is skipped only if its
-input is what it was; else it runs. Its place is the position of its item, so the order in which
-items end does not matter. Recorded are the steps of the flow and of the flows inside of it; what
-user code runs inside of an exec or a prep belongs to that step.
+To resume a run, run the flow again from its start: `shared` is filled from the last record, and
+each recorded step is skipped, with its recorded result. An exec is skipped only if its input is
+the same as before. It is found by the position of its item, so the order in which items end does
+not matter. The steps of the flow, and of flows inside of it, are recorded; flows that your code
+runs inside of an exec or a prep are a part of that step.
 
-Branches that run at once share one `shared`, so a record holds what all of them have written until
-then. A prep or post that does not await between its writes is never seen half done. One that does
-await there, beside other branches, may be run again on what it wrote already, so it has to be
-idempotent; so has a post after which a `_run_async` of your own awaits something. When a prep or post
-fails after it has written, nothing more of `shared` is recorded, as it would keep what is half done.
+Branches that run at once share one `shared`, so a record holds what all of them have written so
+far. A prep or post that does not await between its writes is never recorded half done. One that does,
+next to other branches, may run again on what it has written already, so it has to be idempotent; the
+same is true of a post after which a `_run_async` of your own awaits something. When a prep or post
+fails after it has written, no more of `shared` is recorded, as it is half done.
 
-No event loop is held up by a disk or a server: with `synchronous="full"` and PostgreSQL one thread writes,
-what waits meanwhile in one transaction, and an async step ends when its record is durable. The prep
-and exec of a sync node, which nothing can await, are durable before its visit is. A commit that waits
-for nothing is made at once, as it takes less time than to wake a thread.
+An event loop never waits for a disk or a server: with `synchronous="full"` and with PostgreSQL one thread
+writes, all that is waiting in one transaction, and an async step ends when its record is durable. The
+prep and exec of a sync node, which nothing can await, are durable before its visit is. With a plain
+SQLite file a commit is made at once, as that takes less time than to wake a thread.
 
-Limits. Every step compares the store with what was recorded last: about a microsecond for each
-list and dict in it. Two keys that hold the same list hold two lists after a resume. Attributes of
-nodes are not kept: what `prep` leaves on `self`, a `start_node` too, is gone for a visit that
-resumes after its prep. Attempts start again at 0. A skipped step emits no events. An exec whose input
-or result cannot be kept is run again, and a `FlowWarning` says so. A file is checked when it is opened,
-and every record when it is read; of a damaged FILE-wal SQLite drops what comes after the damage, as
-after a crash. An owner that was frozen inside of a transaction keeps an SQLite file locked until it ends.
+Limits. Each step compares the store with what was recorded last, which takes about a microsecond for
+each list and dict in it. Two keys that hold the same list hold two lists after a resume. Attributes of
+nodes are not kept: if a visit resumes after its prep, what `prep` put on `self` is gone, a `start_node`
+too. Attempts start again at 0. A skipped step emits no events. An exec whose input or result cannot be
+kept runs again, and a `FlowWarning` says so. A file is checked when it is opened, and each record when
+it is read. If FILE-wal is damaged, SQLite drops what comes after the damage, as after a crash. An owner
+that was frozen inside of a transaction keeps an SQLite file locked until it ends.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ JournalError.__module__ = RunBusy.__module__ = RunExists.__module__ = (
 class Paused(BaseException):
     """A node waits for a person: `run_id`, the `path` of its step, its `question` and `choices`.
 
-    No `Exception`, so that no retry and no `except Exception` takes it for a failure.
+    It is no `Exception`, so that no retry and no `except Exception` takes it for a failure.
     """
 
     def __init__(self, run_id: str, path: str, question: Any, choices: list[Any] | None = None) -> None:
@@ -95,13 +95,13 @@ class Paused(BaseException):
 
 
 def pause(question: Any, choices: Iterable[Any] | None = None) -> Any:
-    """Inside a node: the person's answer, given with `Journal.answer`; until then, stop the run with `Paused`.
+    """Inside a node: return a person's answer, given with `Journal.answer`; until then, stop the run with `Paused`.
 
-    The step around it runs again when the answer is there, so ask before what must not be done
-    twice. A step may ask several times: its n-th pause gets the n-th answer, on a retry too. While
-    nobody has answered, {"type": "pause", "question": ..., "choices": ...} is emitted.
+    When the answer is there, the step runs again from its beginning, so ask before you do what must not
+    be done twice. A step may ask several times: its n-th pause gets the n-th answer, on a retry too. If
+    there is no answer yet, {"type": "pause", "question": ..., "choices": ...} is emitted.
 
-    question, choices, answer: data, as `Journal` says. choices: what may be answered; None means anything.
+    question, choices, answer: data, as for `Journal`. choices: the possible answers; None means any.
     Raises: `RuntimeError` outside of a journaled run.
     """
     here = recording.get()
@@ -117,28 +117,28 @@ def pause(question: Any, choices: Iterable[Any] | None = None) -> Any:
 
 
 class Journal:
-    """Runs in one SQLite file, made if it is not there, or in PostgreSQL.
+    """Keeps runs in one SQLite file, which is made if need be, or in PostgreSQL.
 
     where: a path, or "postgresql://USER@HOST/DATABASE", with `pip install 'psycopg[binary]'`;
-        one table is made in the schema that is current there.
-    exclude: keys of `shared` that stay with the caller, such as clients and connections.
-    types: classes of your own whose instances are kept: enums, dataclasses, pydantic models and what
-        else is nothing but its attributes. What JSON has, tuples, sets, bytes, `datetime` and its kin,
-        `Decimal`, `UUID` and `Path` are kept as they are.
-    encode, decode: for the rest. `encode(value)` returns a dict of data, from which `decode(dict)`
-        makes the value again, and raises `TypeError` for what it does not know.
-    strict: refuse a flow in which `pocketflow.graph.check` finds a mistake; and where an action has no
-        edge, though others have, fail the run in place of ending it. Its last pause can then be answered anew.
-    synchronous: of SQLite: "normal", or "full" to survive the loss of power.
-    clock: an attribute, returns the time as an aware datetime.
+        one table is made in the current schema there.
+    exclude: keys of `shared` that are not recorded, such as clients and connections.
+    types: classes of your own whose instances are kept: enums, dataclasses, pydantic models and others
+        that consist of nothing but their attributes. You need not name what JSON has, tuples, sets,
+        bytes, `datetime` and its relatives, `Decimal`, `UUID` and `Path`.
+    encode, decode: for other values. `encode(value)` returns a dict of data, or raises `TypeError` for
+        a value that it does not know; `decode(dict)` makes the value again.
+    strict: refuse a flow in which `pocketflow.graph.check` finds a mistake. And if a node has edges, but
+        none for its action, fail the run rather than end it; its last pause can then be answered again.
+    synchronous: for SQLite: "normal", or "full" to survive a power failure.
+    clock: an attribute; it returns the time as an aware datetime.
 
-    One journal may be used by several threads and event loops, one file or database by several
-    processes; a process that was forked opens a journal of its own. While a file is open, and after a
-    crash, the last records stand in FILE-wal: who copies or moves it takes that along. FILE-owner-...
-    belongs to a run that is going on, or whose process has died.
+    Several threads and event loops may use one journal, and several processes one file or database;
+    a forked process opens a journal of its own. While a file is open, and after a crash, the last
+    records are in FILE-wal: copy or move it together with the file. FILE-owner-... belongs to a run
+    that is going on, or whose process has died.
 
-    Raises: `JournalError` for what is damaged, foreign, of another format, or not to be opened, and
-        leaves it as it was; also from every method, where it cannot be read or written.
+    Raises: `JournalError` for a file that is damaged, foreign, of another format, or cannot be opened,
+        and leaves it as it was; each method raises it when the journal cannot be read or written.
     """
 
     def __init__(
@@ -184,12 +184,12 @@ class Journal:
     ) -> Any:
         """Run `flow`, or resume it where it stopped, and return its action.
 
-        shared: the store; on a resume empty, or equal to the one the run began with. It is filled
-            in place. A finished run only fills it, and returns the recorded action.
+        shared: the store; to resume, an empty dict, or one equal to that which the run began with. It
+            is filled in place. If the run is finished, that is all, and its action is returned.
         tags: data by which `runs` finds the run; on a resume they are added to those it has.
-        takeover: take the run from an owner that is alive; what it still wants to write is refused.
-            An owner that died needs no takeover.
-        allow_changes: resume though the graph is another one.
+        takeover: take the run from an owner that is alive, which can then write no more. It is not
+            needed if the owner has died.
+        allow_changes: resume even if the graph has changed.
 
         Raises: `RunBusy`, `Paused`, `JournalError`, and the errors of the flow. After each of them
             the run can be resumed.
@@ -240,7 +240,7 @@ class Journal:
     async def stream(
         self, flow: Any, shared: dict[str, Any], *, run_id: str, buffer: int = 64, **options: Any
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """The events of `pocketflow.stream` of a run, each with its "run_id"; options as for `run`.
+        """Run, and yield the events of `pocketflow.stream`, each with its "run_id"; options as for `run`.
 
         A sync flow runs in a thread. Closing the stream stops the run, which can be resumed.
         """
@@ -255,12 +255,12 @@ class Journal:
                 yield {**event, "run_id": run_id}
 
     def answer(self, run_id: str, value: Any, path: str | None = None, by: str | None = None) -> None:
-        """Answer the question that waits in the run; `path` says which, where several do.
+        """Answer the question that waits in the run; if there are several, `path` says which.
 
         by: who answered, for the history.
 
-        Of a run that failed as an action had no edge, the last answer is replaced, or that at `path`:
-        what was recorded because of the old one is void.
+        If the run failed because an action had no edge, this replaces the last answer, or that at
+        `path`, and what was recorded because of the old answer is void.
         """
         answer = {"value": value, "by": by}
         text = self.codec.dump(answer, "answer")
@@ -296,9 +296,9 @@ class Journal:
         run_id, tags; status: "running", "interrupted" (stopped by Ctrl-C or a cancellation, or its
         process died), "finished", "failed" or "paused".
         started, ended: ISO 8601, UTC; `ended` is None while it runs, or if its process died.
-        error: the text of what it failed with, else None.
-        questions: dicts with `path`, `question` and `choices`, of what waits for an answer.
-        fork_of: of a fork, {"run_id": ..., "n": ...}: the run, and the record after which it goes on; else None.
+        error: the text of the error that it failed with, else None.
+        questions: those that wait for an answer, as dicts with `path`, `question` and `choices`.
+        fork_of: {"run_id": ..., "n": ...} for a fork: the run, and the record after which it goes on; else None.
         """
 
         def work() -> list[dict[str, Any]]:
@@ -315,23 +315,23 @@ class Journal:
         ]
 
     def history(self, run_id: str) -> list[dict[str, Any]]:
-        """All that happened in a run, in its order, as dicts.
+        """All that happened in a run, in order, as dicts.
 
-        n: the place, from 0. at: when, ISO 8601, UTC. path: of the step, "" of the run itself.
-        kind: "prep", "exec", "node", "flow" (a step that finished), "pause", "answer", "begin" and "status".
-        action: of a node or flow, else None. changes: the keys of `shared` that changed.
-        seconds: how long the step took, until the process died and from the resume on; else None.
-        And: result of an exec; question and choices of a pause; value and by of an answer; status and
-        error of a status.
+        n: the position, from 0. at: when, ISO 8601, UTC. path: that of the step, "" for the run itself.
+        kind: "prep", "exec", "node", "flow" (a step that finished), "pause", "answer", "begin" or "status".
+        action: that of a node or flow, else None. changes: the keys of `shared` that changed.
+        seconds: how long the step took, without the time in which no process ran it; else None.
+        In addition: result of an exec; question and choices of a pause; value and by of an answer;
+        status and error of a status.
         """
         return [self._row(record) for record in self._records(run_id)]
 
     def load(self, run_id: str, after: int | str | None = None) -> dict[str, Any]:
-        """`shared` as it is now, or as it was after a row of the history: its `n`, or the last one of a path."""
+        """`shared` as it is now, or as it was after a row of the history: an `n`, or a path for its last row."""
         return state_after(without_void(_until(self._records(run_id), after, run_id)), self.codec)
 
     def states(self, run_id: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        """Each row of the history with `shared` as it was after it."""
+        """Each row of the history, with `shared` as it was after that row."""
         records, state = self._records(run_id), dict[str, Any]()
         answered = set[tuple[str, str]]()
         for n, record in enumerate(records):
@@ -343,9 +343,9 @@ class Journal:
             yield self._row(record), deepcopy(state)
 
     def fork(self, run_id: str, *, after: int | str) -> str:
-        """The id of a new run with all records of this one up to `after`, as in `load`: run it to go on from there.
+        """Make a new run with all records of this one up to `after` (as in `load`), and return its id.
 
-        A question that was asked later is asked again.
+        Run it to go on from there. A question that was asked later is asked again.
         """
         whole = self._records(run_id)
         past = Past(whole, self.codec)
@@ -365,7 +365,7 @@ class Journal:
         return self.writer.do(work)
 
     def delete(self, run_id: str) -> None:
-        """Delete a run with its history, and give the room back. Raises: `RunBusy` while it runs."""
+        """Delete a run with its history, and free the space. Raises: `RunBusy` while it runs."""
         self._delete([run_id])
 
     def prune(self, before: datetime) -> list[str]:
@@ -479,7 +479,7 @@ class _Run:
         return self.past.end is not None
 
     def restored(self) -> Any:
-        """Fill `shared` with that of a finished run, and return its action."""
+        """Fill `shared` from a finished run, and return its action."""
         self._fill()
         assert self.past.end
         return self.journal.codec.load(self.past.end.value)
@@ -495,7 +495,7 @@ class _Run:
         return self.hook
 
     def stop(self, error: BaseException) -> None:
-        """Record why the run stopped, unless the database was why, or all was done."""
+        """Record why the run stopped, unless it was finished, or the database was the reason."""
         hook, lost = self.hook, self.owner.lost
         if isinstance(error, Paused) and lost:
             raise JournalError(f"{self.owner.run_id!r}: a question could not be recorded: {lost}") from lost
@@ -514,7 +514,7 @@ class _Run:
         return self.owner.release()
 
     def leave(self) -> None:
-        """Leave nothing behind, wherever an interrupt came."""
+        """Clean up, wherever an interrupt came."""
         recording.set(self.outer)
         self.release()
 
@@ -566,7 +566,7 @@ class _Run:
         return {key: value for key, value in self.shared.items() if key not in self.journal.exclude}
 
     def _check_shared(self, past: Past) -> None:
-        """Take the store that the run began with, or as the run left it; an empty one asks for whatever is recorded."""
+        """Accept the store that the run began with, or as the run left it, or an empty one for what is recorded."""
         given, codec = self._kept(), self.journal.codec
         known = (state_after([past.begun], codec), past.state)
         if given and codec.canonical(given, "shared") not in [codec.canonical(state, "shared") for state in known]:

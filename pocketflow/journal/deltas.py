@@ -1,4 +1,4 @@
-"""Values as JSON, and what changed in a store since it was seen last. Nothing here knows of a database.
+"""Values as JSON, and what changed in a store since it was last seen. Nothing here knows about databases.
 
     >>> codec = Codec()
     >>> shared = {"log": ["a"], "at": (1, 2)}
@@ -7,8 +7,8 @@
     >>> tracker.compare(shared).changes
     [['splice', ['log'], 1, 0, ['b']]]
 
-A change is `["set", keys, value]`, `["del", keys]`, or `["splice", keys, start, count, items]`: in the
-list at `keys`, `items` take the place of `count` ones from `start` on.
+A change is `["set", keys, value]`, `["del", keys]`, or `["splice", keys, start, count, items]`, which
+replaces `count` items of the list at `keys`, from `start` on, by `items`.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def digest(*parts: Any) -> str:
 class Codec:
     """Values to JSON, and back again.
 
-    What JSON does not have is a dict of one key that begins with "$", such as {"$tuple": [...]}; a dict
-    of the user's own that looks like one is {"$dict": [[key, value]]}.
+    What JSON lacks becomes a dict with one key that begins with "$", such as {"$tuple": [...]}; a dict
+    of the user's that looks like one becomes {"$dict": [[key, value]]}.
 
-    types: classes of one's own whose instances are kept: enums, dataclasses, pydantic models, and
-        whatever else is nothing but its attributes. None is found by a name that stands in a file.
+    types: the user's classes whose instances are kept: enums, dataclasses, pydantic models, and others
+        that consist of nothing but their attributes. No class is looked up by a name in a file.
     encode, decode: for the rest. `encode(value)` returns a dict of data, from which `decode` makes it again.
     """
 
@@ -77,7 +77,7 @@ class Codec:
             raise too_deep([what]) from None
 
     def load(self, text: str) -> Any:
-        """What `dump` was given. Raises: `JournalError`."""
+        """The value that was given to `dump`. Raises: `JournalError`."""
         try:
             return json.loads(text, object_hook=self._revive)
         except JournalError:
@@ -86,7 +86,7 @@ class Codec:
             raise _unreadable(error) from error
 
     def canonical(self, value: Any, what: str) -> str:
-        """The same text for equal values, in whatever order their keys stand."""
+        """The same text for equal values, whatever the order of their keys."""
         return json.dumps(json.loads(self.dump(value, what)), sort_keys=True)
 
     def apply(self, state: dict[str, Any], changes: str) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Codec:
         return state
 
     def pack(self, value: Any, keys: list[Any]) -> Any:
-        """`value` as JSON has it; `keys` is where it stands, for the error."""
+        """`value` as JSON has it; `keys` is its place, for the error."""
         kind = type(value)
         if kind in PLAIN:
             return value
@@ -180,7 +180,7 @@ def _is_tagged(packed: dict[str, Any]) -> bool:
 
 
 def _pack_time(value: Any) -> Any:
-    """An ISO text; of a time zone that has a name, and of the second of two equal hours, a list with these."""
+    """An ISO text; or a list, if the time zone has a name, or the hour is the second of two equal ones."""
     zone = value.tzinfo
     if isinstance(zone, ZoneInfo) and zone.key:
         return [value.replace(tzinfo=None, fold=0).isoformat(), zone.key, value.fold]
@@ -244,7 +244,7 @@ def _state_of(value: Any) -> Any:
 
 
 def _made(kind: Any, state: Any) -> Any:
-    """An object of this state, as `copy.copy` makes one: without a call of `__init__`."""
+    """An object with this state, made as `copy.copy` does: without a call of `__init__`."""
     if issubclass(kind, Enum):
         return kind(state)
     made = copyreg.__newobj__(kind)  # type: ignore[attr-defined]  # what pickle and copy call; the stubs leave it out
@@ -292,7 +292,7 @@ class Difference(NamedTuple):
 
 
 class Tracker:
-    """Compares a store with what it was when `snapshot` was set last."""
+    """Compares a store with what it was when `snapshot` was last set."""
 
     def __init__(self, codec: Codec, value: dict[str, Any]) -> None:
         self.codec = codec
@@ -335,7 +335,7 @@ class Tracker:
         return self._set(value, keys, changes)
 
     def _is_unchanged(self, old: _Snapshot, value: Any, keys: list[Any]) -> bool:
-        """By far the usual case, so it takes no detours: a store of 50 MB is compared at every step."""
+        """By far the usual case, so it is fast: a store of 50 MB is compared at each step."""
         kind, level = type(value), old.level
         if kind is not type(level):
             return kind not in LEAVES and type(level) is str and self.codec.dump(value, place(keys)) == level

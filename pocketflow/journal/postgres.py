@@ -29,8 +29,8 @@ SCHEMA = (
 class PostgresStore(Store):
     """The lock of an owner is an advisory lock of our session: the server frees it when the process dies.
 
-    Of two that write at once the unique constraint lets one be first; the other does its transaction again. It
-    sees no record that came after its begin, so that it cannot write on after one that it has not read.
+    If two write at once, the unique constraint lets one go first, and the other repeats its transaction. That
+    sees no record that was written after it began, so it cannot continue after one that it has not read.
     """
 
     name, is_quick = "the journal", False

@@ -22,7 +22,7 @@ class Past:
     """What is recorded of a run.
 
     begun: the first record; last: the last.
-    graph, tags: of the flow when it was run last.
+    graph, tags: those of the flow when it was last run.
     status: the value of the last record of this kind.
     steps: path -> record, of all that is not inside of a visit that is finished.
     pauses, answers: (path, digest) -> record.
@@ -84,7 +84,7 @@ class _Running(NamedTuple):
 
 
 recording: ContextVar[tuple[Recorder, Step] | None] = ContextVar("recording", default=None)
-"""The innermost journaled run at hand, and the innermost step of it."""
+"""The innermost journaled run that is running here, and its innermost step."""
 
 
 class Recorder(Hook):
@@ -121,7 +121,7 @@ class Recorder(Hook):
         self.lock = threading.RLock()  # as user code may run items in threads
 
     def kept(self) -> dict[str, Any]:
-        """`shared` without what stays with the caller."""
+        """`shared` without what is not recorded."""
         shared = self.shared
         return {key: shared[key] for key in shared if key not in self.exclude} if self.exclude else shared
 
@@ -165,7 +165,7 @@ class Recorder(Hook):
         return _Running(around, own, why, False, pending, beside, self.commits, turns, outer, now)
 
     def _params(self, params: dict[str, Any]) -> list[str]:
-        """Of objects among them, such as clients, the type alone counts."""
+        """Of objects among the params, such as clients, only the type counts."""
 
         def text(value: Any) -> str:
             try:
@@ -241,7 +241,7 @@ class Recorder(Hook):
         return None
 
     def _record_prep(self, step: Step, result: Any, running: _Running) -> Future[None] | None:
-        """Record that of a flow, and that of a node if anything changed: others may have committed what it wrote."""
+        """Record the prep of a flow, and of a node if anything changed: others may have committed what it wrote."""
         difference = self._compared()
         changed = difference.changes != running.pending
         is_of_flow = step.parent is not None and step.parent.kind == "flow"
@@ -274,7 +274,7 @@ class Recorder(Hook):
         return self._write(step, running, value, self._compared())
 
     def _check_complete(self) -> None:
-        """A resumed run that ends, and has not come by all that is recorded, was another run."""
+        """Raise an error if a resumed run ends without having met all that is recorded: it was another run."""
         missed = [record.path for record in self.steps.values() if record.kind != "exec"]
         if missed and not self.allow_changes:
             raise JournalError(
@@ -341,7 +341,7 @@ def _is_entry(step: Step) -> bool:
 
 
 def _lacks_edge(step: Step, action: Any) -> bool:
-    """Whether the flow would end here for want of an edge; one that picks its next node itself knows better."""
+    """Whether the flow would end here for lack of an edge; a flow with its own `get_next_node` decides itself."""
     successors, flow = getattr(step.node, "successors", None), step.parent.node if step.parent else None
     if not successors or getattr(type(flow), "get_next_node", None) is not Flow.get_next_node:
         return False

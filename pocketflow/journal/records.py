@@ -1,7 +1,7 @@
 """What is recorded of a run, and the one table that keeps it, in SQL that both databases speak.
 
-A run is a list of records that only grows. Each is one INSERT, which is refused if the run has got
-another owner meanwhile: it carries the fencing token of its owner, and follows a record with the same.
+A run is a list of records that only grows. Each is one INSERT with the fencing token of its owner. It is
+refused unless the last record has the same token: the run then has another owner.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ PLACES = ", ".join("?" * 9)
 
 
 class Store:
-    """Where records are kept. A database gives the methods of the first half; all are called by one thread at a time.
+    """Where records are kept. Each database writes the methods of the first half; one thread at a time calls them.
 
-    name: of the database, as messages say it.
-    held: the tokens of the owners that live here.
-    is_quick: whether a commit waits for no disk and no server, and so takes less time than to wake a thread.
+    name: that of the database, for messages.
+    held: the tokens of the owners in this process.
+    is_quick: whether a commit waits for no disk and no server, so that it takes less time than waking a thread.
     """
 
     name: str
@@ -104,14 +104,14 @@ class Store:
         raise NotImplementedError
 
     def reclaim(self) -> None:
-        """Give the room of deleted records back; outside of a transaction."""
+        """Free the space of deleted records; outside of a transaction."""
         raise NotImplementedError
 
     def close(self) -> None:
         raise NotImplementedError
 
     def records(self, run_id: str) -> list[Record]:
-        """Those of a run in their order; none of one that is not there."""
+        """The records of a run, in order; none if there is no such run."""
         rows = self._select("WHERE run_id = ? ORDER BY n", run_id)
         if [record.n for record in rows] != [*range(len(rows))]:
             raise self.damaged(f"records of {run_id!r} are missing")
@@ -169,10 +169,10 @@ def outer_paths(path: str) -> Iterator[str]:
 
 
 def without_void(records: list[Record]) -> list[Record]:
-    """The records that count: an answer that is given anew makes void what was recorded because of the old one.
+    """The records that count: a new answer makes void what was recorded because of the old one.
 
-    The store is again what it was before the old answer. Results of exec stay, as they hang on nothing
-    but their input; only that of the step that asked goes.
+    The store is again what it was before the old answer. Results of exec stay, as they depend on nothing
+    but their input, except that of the step that asked.
     """
     kept = list[Record]()
     for record in records:

@@ -33,9 +33,9 @@ ADVICE = {
 
 
 class SqliteStore(Store):
-    """The file is checked as a whole when it is opened: its index repeats what the table has, so both have to agree.
+    """The whole file is checked when it is opened: its index repeats what is in the table, so both have to agree.
 
-    A file that may not be written is opened to be read.
+    A file that may not be written is opened for reading.
     """
 
     def __init__(self, path: str, synchronous: str) -> None:
@@ -153,7 +153,7 @@ class SqliteStore(Store):
         db.execute("COMMIT")
 
     def _check(self, db: sqlite3.Connection) -> None:
-        """Refuse what is not ours, of another format, or damaged."""
+        """Raise an error for a file that is not ours, of another format, or damaged."""
         if _pragma(db, "application_id") != APPLICATION:
             raise JournalError(f"{self.name} is a file of another program: choose another path")
         version = _pragma(db, "user_version")
@@ -220,7 +220,7 @@ def _schema(db: sqlite3.Connection) -> list[Any]:
 
 
 def _use_wal(db: sqlite3.Connection) -> None:
-    """Let readers and the one writer not wait for each other. SQLite does not wait by itself to change this."""
+    """Make readers and the one writer not wait for each other. SQLite does not retry this change by itself."""
     until = time.monotonic() + PATIENCE
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Transactions one after the other, in a thread where an event loop must not be held up; and who may write a run."""
+"""Transactions one after the other, in a thread if an event loop must not wait; and who may write a run."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class _Job(NamedTuple):
 
 
 class Writer:
-    """Does jobs one transaction after the other: in a thread of its own, or in that of a caller who can wait.
+    """Does jobs one transaction after the other: in a thread of its own, or in that of a caller that can wait.
 
-    The thread takes jobs in their order, and does what waits meanwhile in one transaction.
+    The thread takes jobs in order, and does all that are waiting in one transaction.
     """
 
     def __init__(self, store: Store) -> None:
@@ -56,7 +56,7 @@ class Writer:
     def perform(
         self, work: Callable[[], T], *, writes: bool | None = True, done: Callable[[Future[T]], None] | None = None
     ) -> Future[T]:
-        """Do a job at once where the database is quick: to wake a thread takes longer than a commit."""
+        """Do a job at once if the database is quick: waking a thread takes longer than a commit."""
         if not self.store.is_quick:
             return self.submit(work, writes=writes, done=done)
         job = self._job(work, writes, done)
@@ -135,7 +135,7 @@ def _outcome(job: _Job) -> tuple[Any, JournalError | None]:
 class Owner:
     """Who may write a run: it holds the lock of a fencing token, and every record of the run carries the token.
 
-    is_async: whether an event loop must not be held up here.
+    is_async: whether an event loop must not wait here.
     lost: why nothing more can be written: after a record that failed, the next would leave a gap.
     """
 
@@ -181,5 +181,5 @@ class Owner:
 
 
 def iso(moment: datetime) -> str:
-    """As records have it: such texts are ordered like the moments."""
+    """The text of a moment in records; such texts sort like the moments."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")

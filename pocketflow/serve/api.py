@@ -223,6 +223,8 @@ class _Events(StreamingResponse):
         self.closed = closed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            return await Response(headers=self.headers)(scope, receive, send)
         try:
             async with aclosing(self.body_iterator):  # type: ignore[type-var]  # the generator that it was given
                 await super().__call__(scope, receive, send)
@@ -312,8 +314,8 @@ def _problem(_: Request, problem: Exception) -> Response:
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    methods = (error.headers or {}).get("Allow", "GET")
-    told = {404: f"there is nothing at {request.url.path}", 405: f"{request.method} does nothing here: use {methods}"}
+    methods = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+    told = {404: f"there is nothing at {request.url.path:.200}", 405: f"{request.method} does nothing here: use {methods}"}
     return _Json({"error": told.get(error.status_code, error.detail)}, error.status_code, error.headers)
 
 

@@ -277,7 +277,7 @@ class Runs:
                 live.work.cancel()
         if self.poller:
             self.poller.cancel()
-        if self.attending:
+        if self.attending and not self.is_closed:  # who closes again has waited already
             await asyncio.wait(self.attending, timeout=self.grace)
         self.is_closed = True
         self.pulse.wake()
@@ -365,7 +365,7 @@ class Runs:
                 number = live.buffer.first
                 yield _gap()
             elif number < live.buffer.end:
-                number, messages = live.buffer.end, live.buffer.since(number)
+                number, messages = live.buffer.since(number)
                 yield messages
             elif live.stopped.is_set() or self.is_closed:
                 yield sse({"type": "end", "status": live.run["status"]})
@@ -389,7 +389,8 @@ class Runs:
             while not self.is_closed and number >= self.news.first:  # else it is too slow, and comes again
                 messages = await view.news()
                 if number < self.news.end:
-                    number, messages = self.news.end, self.news.since(number) + messages
+                    number, news = self.news.since(number)
+                    messages = news + messages
                 if messages:
                     yield messages
                 elif not await self._is_news(self.news.bell, *view.bells):
@@ -570,8 +571,8 @@ class _View:
             return sse(live.described(), "state")
         if self.number == live.buffer.end:
             return b""
-        number, self.number = self.number, live.buffer.end
-        return live.buffer.since(number)
+        self.number, messages = live.buffer.since(self.number)
+        return messages
 
     async def _recorded(self, run_id: str) -> bytes:
         """The state of a run that is only in the journal, where it may be another one than the last time."""

@@ -12,6 +12,7 @@ from pocketflow.text import plain
 
 HEARTBEAT = b": \n\n"  # a comment, which keeps proxies from closing a silent stream
 TICK = 0.02  # seconds in which messages gather, to go out together
+PIECE = 50_000  # bytes that go out at a time: what a watcher does not read waits in the memory of the server
 
 
 def sse(data: dict[str, Any], name: str = "", id: str = "") -> bytes:
@@ -79,7 +80,7 @@ class Buffer:
         self.bell, self.keep, self.life = Bell(TICK), keep, secrets.token_hex(4)
         self.first = self.size = 0
         self.messages: deque[bytes] = deque()
-        self._joined = (0, 0, b"")  # what the last watcher got, as the others want the same
+        self._wanted, self._piece = (0, 0), (0, b"")  # what the last watcher got, as the others want the same
 
     @property
     def end(self) -> int:
@@ -99,12 +100,21 @@ class Buffer:
             self.first += 1
         self.bell.ring()
 
-    def since(self, number: int) -> bytes:
-        """The messages from a number on, which have to be kept still."""
-        if self._joined[:2] != (number, self.end):
-            newest = [self.messages[n] for n in range(number - self.end, 0)]
-            self._joined = (number, self.end, b"".join(newest))
-        return self._joined[2]
+    def since(self, number: int) -> tuple[int, bytes]:
+        """The messages from a number on, as many as go out at a time, and the number of the one after them.
+
+        They have to be kept still.
+        """
+        if self._wanted != (number, self.end):
+            self._wanted, self._piece = (number, self.end), self._join(number)
+        return self._piece
+
+    def _join(self, number: int) -> tuple[int, bytes]:
+        piece = bytearray()
+        while number < self.end and len(piece) < PIECE:
+            piece += self.messages[number - self.end]  # from the end, where most watchers are
+            number += 1
+        return number, bytes(piece)
 
     def number_after(self, id: str | None) -> int | None:
         """The number of the message after the one with this id, or of the first; None if it cannot be had any more."""

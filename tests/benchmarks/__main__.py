@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import platform
-import sys
 from pathlib import Path
+
+FILES = {path.stem.removeprefix("bench_"): path.stem for path in sorted(Path(__file__).parent.glob("bench_*.py"))}
 
 
 def main(subjects: list[str]) -> None:
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores. Ratio: ours / baseline, median and range.\n")
     print("| what | ratio | range | baseline | reach |\n| --- | --- | --- | --- | --- |")
-    for path in sorted(Path(__file__).parent.glob("bench_*.py")):
-        subject = path.stem.removeprefix("bench_")
-        if subjects and subject not in subjects:
-            continue
-        for row in importlib.import_module(f"tests.benchmarks.{path.stem}").rows():
+    for subject in subjects or FILES:
+        for row in importlib.import_module(f"tests.benchmarks.{FILES[subject]}").rows():
             print(
                 f"| {row.what} | {row.ratio:.2f}x | {row.low:.2f} to {row.high:.2f} | {row.baseline} | {row.reach} |",
                 flush=True,
@@ -24,4 +23,10 @@ def main(subjects: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"one of {', '.join(FILES)}; all without one")
+    subjects = parser.parse_args().subjects
+    for subject in subjects:
+        if subject not in FILES:
+            parser.error(f"no subject {subject!r}: write one of {', '.join(FILES)}")
+    main(subjects)

@@ -11,6 +11,7 @@ and no step that the journal called finished may appear in the log afterwards.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import os
@@ -292,4 +293,11 @@ def main(least: int = 1000, every: int = 1, seed: int = 0, races: int = 200, pos
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.kill",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, usual in zip(("KILLS", "EVERY", "SEED", "RACES", "POSTGRES"), main.__defaults__ or (), strict=True):
+        parser.add_argument(name, nargs="?", type=int, default=usual)
+    main(*vars(parser.parse_args()).values())

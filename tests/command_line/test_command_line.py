@@ -20,6 +20,7 @@ import pytest
 
 from pocketflow.__main__ import PROGRAM, main
 from tests.cookbook.runner import ROOT
+from tests.processes import finished, started
 
 pytestmark = pytest.mark.filterwarnings("always::pocketflow.FlowWarning")
 
@@ -63,7 +64,7 @@ class Work(Node):
 class Wait(AsyncNode):
     async def exec_async(self, prep_res):
         print("waiting", flush=True)
-        await asyncio.Event().wait()
+        await asyncio.wait_for(asyncio.Event().wait(), 60)
 
 class Hang(Node):
     def exec(self, prep_res):
@@ -199,10 +200,8 @@ def program(tmp_path: Path) -> Run:
     files(tmp_path)
 
     def run(*words: str, stdin: str = "", **more: str) -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "pocketflow", *words], cwd=tmp_path, env={**environment(), **more}, input=stdin,
-            capture_output=True, text=True, encoding="utf-8", check=False, timeout=60,
-        )  # fmt: skip
+        command = [sys.executable, "-m", "pocketflow", *words]
+        done = finished(command, cwd=tmp_path, env={**environment(), **more}, input=stdin, encoding="utf-8")
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run
@@ -261,11 +260,12 @@ def test_the_store_can_come_from_stdin(pf: Run):
     assert json.loads(done.out)["greeting"] == "Hello, Ada!"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_what_json_does_not_know_is_printed_as_its_repr(program: Run, encoding: str):
-    assert json.loads(program("run", "flows.py:odd", PYTHONIOENCODING=encoding).out) == {
-        "a_set": "{1}", "number": "nan", "me": "...", "key": {"(1, 2)": "名"}, "half": "\ud800",
-    }  # fmt: skip
+def test_what_json_does_not_know_is_printed_as_its_repr_whatever_the_encoding(pf: Run, program: Run):
+    words = "run", "flows.py:odd"
+    for done in (pf(*words), program(*words, PYTHONIOENCODING="ascii")):
+        assert json.loads(done.out) == {
+            "a_set": "{1}", "number": "nan", "me": "...", "key": {"(1, 2)": "名"}, "half": "\ud800",
+        }  # fmt: skip
 
 
 def test_the_last_action_is_told_on_stderr_and_warnings_take_one_line(pf: Run):
@@ -307,23 +307,21 @@ def test_a_stream_of_a_failing_flow_ends_with_its_error(pf: Run):
 
 def test_a_reader_that_goes_away_ends_a_stream_without_a_traceback(pf: Run, tmp_path: Path):
     command = [sys.executable, "-m", "pocketflow", "run", "flows.py:forever", "--stream"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    pipe = subprocess.PIPE
+    with started(command, cwd=tmp_path, env=environment(), stdout=pipe, stderr=pipe) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert json.loads(process.stdout.readline())["type"] == "node_start"
         process.stdout.close()
         assert process.stderr.read() == "stopped\n"
-    assert process.returncode == 141
+        assert process.wait(60) == 141
 
 
 def test_a_full_disk_at_the_other_end_of_stdout_is_one_line(pf: Run, tmp_path: Path):
     command = [sys.executable, "-m", "pocketflow", "draw", "flows.py:flow"]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
+        options = {"capture_output": False, "stdout": full, "stderr": subprocess.PIPE}
+        done = finished(command, cwd=tmp_path, env=environment(), **options)
     assert (done.returncode, done.stderr) == (1, "stdout: No space left on device\n")
 
 
@@ -530,59 +528,65 @@ def test_a_graph_that_changed_is_refused_unless_allowed(pf: Run, tmp_path: Path)
 
 
 @contextlib.contextmanager
-def waiting(tmp_path: Path, *words: str) -> Iterator[tuple[Any, list[str]]]:
-    """A run in which a node has printed that it waits, and the lines on stderr until then."""
+def waiting(tmp_path: Path, *words: str) -> Iterator[Any]:
+    """A run in which a node prints to stderr that it waits."""
     command, pipe = [sys.executable, "-u", "-m", "pocketflow", "run", *words], subprocess.PIPE
-    process: Any = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe, text=True
-    )
-    with process:
-        yield process, list(itertools.takewhile(lambda line: line != "waiting\n", process.stderr))
+    process: Any
+    with started(command, cwd=tmp_path, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        yield process
 
 
-def interrupted(tmp_path: Path, *words: str, by: signal.Signals = signal.SIGINT) -> Done:
-    """Press Ctrl-C when a node waits."""
-    with waiting(tmp_path, *words) as (process, told):
-        process.send_signal(by)
-        out, err = process.communicate(timeout=60)
-    return Done(process.returncode, out, "".join(told) + err)
+def interrupted(tmp_path: Path, *runs: list[str], by: signal.Signals = signal.SIGINT) -> list[Done]:
+    """Press Ctrl-C in runs beside each other, in each when a node waits."""
+    done = []
+    with contextlib.ExitStack() as stack:
+        begun = [stack.enter_context(waiting(tmp_path, *words)) for words in runs]
+        for process in begun:
+            told = list(itertools.takewhile(lambda line: line != "waiting\n", process.stderr))
+            process.send_signal(by)
+            out, err = process.communicate(timeout=60)
+            done.append(Done(process.returncode, out, "".join(told) + err))
+    return done
 
 
-@pytest.mark.parametrize("flow", ["hangs", "slow"])
-def test_ctrl_c_exits_130_in_one_line(pf: Run, tmp_path: Path, flow: str):
-    done = interrupted(tmp_path, f"flows.py:{flow}", "--trace", "run.json")
-    assert (done.code, done.out, done.err.splitlines()[-1]) == (130, "", "interrupted")
-    assert "Traceback" not in done.err
-    assert (tmp_path / "run.json").exists()
+def test_ctrl_c_exits_130_in_one_line(pf: Run, tmp_path: Path):
+    runs = [[f"flows.py:{flow}", "--trace", f"{flow}.json"] for flow in ("hangs", "slow")]
+    for done in interrupted(tmp_path, *runs):
+        assert (done.code, done.out, done.err.splitlines()[-1]) == (130, "", "interrupted")
+        assert "Traceback" not in done.err
+    assert (tmp_path / "hangs.json").exists()
+    assert (tmp_path / "slow.json").exists()
 
 
-@pytest.mark.parametrize("flow", ["hangs", "slow"])
-def test_sigterm_ends_a_run_in_order_with_its_trace_written_and_the_run_resumable(pf: Run, tmp_path: Path, flow: str):
-    words = [f"flows.py:{flow}", "--trace", "run.json", "--journal", "r.db", "--run-id", "1"]
-    done = interrupted(tmp_path, *words, by=signal.SIGTERM)
-    assert (done.code, done.out) == (143, "")
-    assert "Traceback" not in done.err
-    assert resume_command(done.err)
-    assert (tmp_path / "run.json").exists()
-    assert pf("runs", "r.db").out.startswith("interrupted 1\n")
+def test_sigterm_ends_a_run_in_order_with_its_trace_written_and_the_run_resumable(pf: Run, tmp_path: Path):
+    flows = ("hangs", "slow")
+    runs = [[f"flows.py:{it}", "--trace", f"{it}.json", "--journal", "r.db", "--run-id", it] for it in flows]
+    for done in interrupted(tmp_path, *runs, by=signal.SIGTERM):
+        assert (done.code, done.out) == (143, "")
+        assert "Traceback" not in done.err
+        assert resume_command(done.err)
+    for flow in flows:
+        assert (tmp_path / f"{flow}.json").exists()
+        assert f"interrupted {flow}\n" in pf("runs", "r.db").out
 
 
-@pytest.mark.parametrize("more", [[], ["--stream"]])
-def test_a_journaled_run_that_is_interrupted_goes_on_where_it_stopped(pf: Run, tmp_path: Path, more: list[str]):
-    done = interrupted(tmp_path, "flows.py:slow", "--set", "a=1", "--journal", "r.db", "--run-id", "1", *more)
-    assert (done.code, done.err.splitlines()[:2]) == (130, ["worked", "interrupted"])
-    again = interrupted(tmp_path, *resume_command(done.err)[1:])
-    assert (again.code, again.err.splitlines()[0]) == (130, "interrupted")  # what worked before does not work again
+def test_journaled_runs_that_are_interrupted_go_on_where_they_stopped(pf: Run, tmp_path: Path):
+    run = ["flows.py:slow", "--set", "a=1", "--journal", "r.db", "--run-id"]
+    first = interrupted(tmp_path, [*run, "1"], [*run, "2", "--stream"])
+    for done in first:
+        assert (done.code, done.err.splitlines()[:2]) == (130, ["worked", "interrupted"])
+    for again in interrupted(tmp_path, *(resume_command(done.err)[1:] for done in first)):
+        assert (again.code, again.err.splitlines()[0]) == (130, "interrupted")  # what worked before does not again
 
 
 def test_a_run_that_another_process_has_is_refused(pf: Run, tmp_path: Path):
     words = ["flows.py:slow", "--journal", "r.db", "--run-id", "1"]
-    with waiting(tmp_path, *words) as (process, _):
+    with waiting(tmp_path, *words) as process:
+        assert "waiting\n" in process.stderr
         done = pf("run", *words)
         assert (done.code, done.err.count("\n")) == (2, 1)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    assert process.returncode == 130
+        assert process.wait(60) == 130
 
 
 # draw, check, and the words
@@ -694,7 +698,5 @@ def test_nothing_is_imported_that_a_command_does_not_need():
         "import sys, pocketflow.__main__ as cli; cli._parser(); "
         "print([name for name in sys.modules if name.startswith('pocketflow.')])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=True
-    )
+    done = finished([sys.executable, "-c", program], env=environment())
     assert done.stdout == "['pocketflow.modules', 'pocketflow.text', 'pocketflow.__main__']\n"

@@ -12,6 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 from cookbook import llm
+from tests.processes import finished
 
 ROOT = Path(__file__).parents[2]
 NEEDS = "needs the cookbook extra: pip install -e '.[cookbook]'"
@@ -64,8 +65,5 @@ def ask(recipe: str, *arguments: str, stdin: str = "") -> str:
 
 def run_process(recipe: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """The recipe in a process of its own, in which warnings are errors; `settings` are of its environment."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", f"cookbook.{recipe}", *arguments],
-        cwd=ROOT, env={**environment(), "PYTHONIOENCODING": "utf-8", **settings},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    command = [sys.executable, "-W", "error", "-m", f"cookbook.{recipe}", *arguments]
+    return finished(command, cwd=ROOT, env={**environment(), "PYTHONIOENCODING": "utf-8", **settings})

@@ -23,14 +23,16 @@ def test_agent_says_so_where_nothing_is_found():
 
 def test_tool_calling_by_rule_works_out_what_is_asked():
     assert ask("tool_calling", "What is (17 + 4) * 2?") == (
-        'calculate({"expression": "(17 + 4) * 2"}) -> 42\nThe tools say: 42.\n'
+        'calculate({"expression": "(17 + 4) * 2"}) -> 42\n(17 + 4) * 2 is 42.\n'
     )
     assert ask("tool_calling", "How are you?") == "There is nothing to work out in that.\n"
 
 
 def test_tool_calling_counts_the_days_of_this_year():
-    days = (datetime.date(datetime.date.today().year, 12, 31) - datetime.date.today()).days
-    assert ask("tool_calling", "How many days are left this year?").endswith(f"The tools say: {days}.\n")
+    end = datetime.date(datetime.date.today().year, 12, 31)
+    days = (end - datetime.date.today()).days
+    answer = f"there are {days} days until {end}.\n"
+    assert ask("tool_calling", "How many days are left this year?").endswith(answer)
 
 
 def tool_call(number: int, name: str, **arguments: str) -> dict[str, object]:
@@ -81,13 +83,13 @@ def test_majority_vote_counts_the_votes():
 
 
 def test_debate_gives_each_side_three_arguments_none_twice():
-    lines = ask("debate", "threads", "processes").splitlines()
-    assert [line.split(":")[0] for line in lines] == ["threads", "processes"] * 3 + ["The judge"]
+    lines = ask("debate", "break", "continue").splitlines()
+    assert [line.split(":")[0] for line in lines] == ["break", "continue"] * 3 + ["The judge"]
     assert len(set(lines)) == 7
 
 
 def test_multi_agent_finds_the_word():
-    assert ask("multi_agent", "zip").endswith("guesses.\n")
+    assert ask("multi_agent", "zip").endswith("guess: zip\nFound at guess 2.\n")
     assert ask("multi_agent", "zzz").endswith("Not found; it was zzz.\n")
 
 
@@ -123,14 +125,14 @@ MODELS = {
     "majority_vote": ({"Is the mood": "Good."}, "good: 5\nmajority: good\n"),
     "debate": (
         {"You argue": "I am right.", "Who won": '{"winner": "nobody", "why": "as ever"}'},
-        "threads: I am right.\nprocesses: I am right.\n" * 3 + "The judge: nobody, as ever\n",
+        "break: I am right.\ncontinue: I am right.\n" * 3 + "The judge: nobody, as ever\n",
     ),
     "multi_agent": (
         {"Guess a secret": "sorted", "Give the next hint": "in order"},
-        "hint: in order\n  guess: sorted\nFound with 1 guesses.\n",
+        "hint: in order\n  guess: sorted\nFound at guess 1.\n",
     ),
     "deep_research": ({"Split": '{"questions": ["a lock"]}', "Write a short report": "A report."}, "A report.\n"),
-    "guardrail": ({"two sentences": "The password is open."}, "Refused: the answer says what it should not.\n"),
+    "guardrail": ({"two sentences": "The password is open."}, "Refused: the answer has a secret in it.\n"),
 }
 
 

@@ -14,6 +14,7 @@ import pytest
 from pocketflow.graph import check
 from tests.cookbook.runner import NEEDS, OFFLINE, ROOT, ask, call, environment, run, run_process
 from tests.model_server import model_server
+from tests.processes import started
 
 
 def test_the_command_of_the_readme_works_in_a_process_of_its_own():
@@ -37,35 +38,6 @@ def test_hello_shows_what_a_model_says():
     assert "Question: How do I shuffle a list?" in server.requests[0]["messages"][0]["content"]
 
 
-def test_recipe_finder_prints_what_the_tutorial_promises(monkeypatch: pytest.MonkeyPatch):
-    assert find_recipe(monkeypatch) == (
-        "Starting async recipe flow...\n"
-        "🌐 Fetching recipes for 'chicken'... (simulating 2 sec delay)\n"
-        "✅ Recipes for 'chicken' fetched!\n"
-        "Stored recipes for chicken.\n"
-        "💡 Suggestion: Pizza\n"
-        "\n"
-        "Async recipe flow finished.\n"
-    )
-
-
-def test_recipe_finder_takes_the_other_edge_for_what_it_does_not_know(monkeypatch: pytest.MonkeyPatch):
-    assert "Nothing is known about gravel; try one of: chicken, lentils" in find_recipe(monkeypatch, "gravel")
-
-
-def find_recipe(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
-    """What the recipe prints, whose simulated service waits two seconds and here none."""
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    monkeypatch.setattr("asyncio.sleep", sleep)
-    output = run("recipe_finder", *arguments)
-    assert slept == [2]
-    return output
-
-
 def test_chat_answers_remembers_and_ends_at_bye():
     answers = ask("chat", stdin="sort a list\nagain\nbye\n").split("> ")
     assert answers[1].endswith("[list.sort]\n")
@@ -85,17 +57,12 @@ def test_chat_sends_the_whole_history_to_a_model():
 
 
 def test_ctrl_c_ends_a_chat_without_a_traceback():
-    command = [sys.executable, "-u", "-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-               "import runpy; runpy.run_module('cookbook.chat', run_name='__main__')"]  # fmt: skip
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    chat = subprocess.Popen(command, cwd=ROOT, env=environment(), **pipes)
-    try:
-        assert chat.stdout.read(2) == b"> "
+    with started([sys.executable, "-u", "-m", "cookbook.chat"], cwd=ROOT, env=environment(), **pipes) as chat:
+        assert chat.stdout
+        assert chat.stdout.read(2) == "> "
         chat.send_signal(signal.SIGINT)
-        assert chat.communicate(timeout=30) == (b"\n", b"")
-    finally:
-        chat.kill()
-        chat.wait()
+        assert chat.communicate(timeout=60) == ("\n", "")
     assert chat.returncode == 130
 
 
@@ -140,7 +107,7 @@ def test_workflow_writes_an_article_with_three_sections():
 def test_batch_reads_a_file_in_chunks(tmp_path: Path):
     table = tmp_path / "table.csv"
     table.write_text("name,n\n" + "".join(f"row,{n}\n" for n in range(1, 121)))
-    assert run("batch", str(table), "n") == "120 rows in 3 chunks\ntotal 7260, mean 60.50, largest 120\n"
+    assert run("batch", str(table), "n") == "120 rows in 3 chunks\ntotal 7,260, mean 60.50, largest 120\n"
 
 
 def test_nested_batch_averages_every_pupil_and_the_school():
@@ -153,7 +120,7 @@ def test_map_reduce_tells_what_it_could_not_read(tmp_path: Path):
     text = tmp_path / "tea.txt"
     text.write_text("Tea is hot. Tea needs water, hot water. Bye.")
     assert ask("map_reduce", str(text), str(tmp_path / "gone")) == (
-        "tea.txt: Tea needs water, hot water.\ngone: (FileNotFoundError)\n2 files, above all about: tea, needs, water\n"
+        "gone: FileNotFoundError\ntea.txt: Tea is hot.\n\nAbove all they are about: tea, hot\n"
     )
 
 
@@ -172,6 +139,7 @@ def test_what_is_no_number_is_told_in_one_line(recipe: str, word: str):
     [
         ("structured_output", "pydantic", "needs pydantic: pip install pydantic\n"),
         ("web_service", "fastapi", "needs FastAPI: pip install fastapi httpx\n"),
+        ("otel", "opentelemetry.sdk.trace", "needs OpenTelemetry: pip install opentelemetry-sdk\n"),
         ("dask_batch", "distributed", "needs Dask: pip install 'dask[distributed]'\n"),
     ],
 )

@@ -237,6 +237,14 @@ def test_a_draft_survives_kill_9_while_it_waits_and_is_sent_when_somebody_has_ap
     assert [program.output.count(f"Sent: {DRAFT}\n") for program in (before, after)] == [0, 1]
 
 
+def test_the_server_of_the_approvals_ends_at_ctrl_c_though_somebody_watches(tmp_path: Path):
+    with free_port() as port, Program("web_approval", port, tmp_path) as program:
+        program.wait_for("running on")
+        with get(port, "/studio/api/events") as events:
+            assert events.readline()
+            assert program.end(signal.SIGINT) == 0
+
+
 @pytest.fixture
 def approvals(tmp_path: Path) -> Iterator[tuple[int, Journal]]:
     """The port of the recipe, and its journal."""
@@ -262,6 +270,20 @@ def test_the_second_of_two_decisions_is_refused_and_so_is_what_is_no_choice(appr
     assert "no question waits" in read(post(port, path, {"value": "reject", "by": "Bob"}), 409)["detail"]
     [run] = read(get(port, "/drafts"))
     assert answers(run) == [("approve", "Ada")]
+
+
+def test_a_draft_can_be_seen_and_approved_in_the_studio_as_well(
+    approvals: tuple[int, Journal], capsys: pytest.CaptureFixture[str]
+):
+    port, _ = approvals
+    run_id = read(post(port, "/drafts", {"message": MESSAGE}))["run_id"]
+    assert [run["run_id"] for run in read(get(port, "/studio/api/runs"))["runs"]] == [run_id]
+    read(post(port, f"/studio/api/runs/{run_id}/answer", {"value": "approve", "by": "Ada"}))
+    with get(port, f"/studio/api/runs/{run_id}/events") as events:
+        events.read()  # to the end of the run
+    [run] = read(get(port, "/drafts"))
+    assert (run["status"], answers(run)) == ("finished", [("approve", "Ada")])
+    assert capsys.readouterr().out.endswith(f"Sent: {DRAFT}\n")
 
 
 def test_an_approval_that_was_recorded_just_before_the_server_died_goes_on_at_resume(approvals: tuple[int, Journal]):

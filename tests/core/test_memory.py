@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import tracemalloc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import pocketflow as pf
 from tests.kits import SyncKit
+from tests.memory import memory
 
-SHORT, LONG, SLACK = 100, 1_000, 20_000
-"""Between this many visits (or errors, or items) memory may grow by so many bytes: 22 of them a visit."""
-
-
-@pytest.fixture
-def traced() -> Iterator[None]:
-    tracemalloc.start()
-    yield
-    tracemalloc.stop()
+SHORT, LONG, SLACK = 100, 700, 15_000
+"""Between this many visits (or errors, or items) memory may grow by so many bytes: 25 of them a visit."""
 
 
-def memory() -> int:
-    gc.collect()
-    return tracemalloc.get_traced_memory()[0]
+def growth(kit: SyncKit, work: type[Any], **options: Any) -> int:
+    """How many bytes more are in use after many visits of the same node than after some."""
 
-
-@pytest.mark.usefixtures("traced")
-def test_visits_leave_nothing_behind(kit: SyncKit):
-    class Count(kit.Node):
-        def exec(self, prep_res: Any) -> Any:
-            return bytes(1000)
-
+    class Again(work):
         def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
             shared["n"] += 1
             if shared["n"] in (SHORT, LONG):
@@ -42,11 +26,20 @@ def test_visits_leave_nothing_behind(kit: SyncKit):
             return "again" if shared["n"] < LONG else None
 
     used: list[int] = []
-    count = Count()
-    count - "again" >> count
-    count >> kit.Node()
-    kit.run(kit.Flow(count), {"n": 0})
-    assert used[1] - used[0] < SLACK
+    again = Again(**options)
+    again - "again" >> again
+    again >> kit.Node()
+    kit.run(kit.Flow(again), {"n": 0})
+    return used[1] - used[0]
+
+
+@pytest.mark.usefixtures("traced")
+def test_visits_leave_nothing_behind(kit: SyncKit):
+    class Work(kit.Node):
+        def exec(self, prep_res: Any) -> Any:
+            return bytes(1000)
+
+    assert growth(kit, Work) < SLACK
 
 
 @pytest.mark.usefixtures("traced")
@@ -59,18 +52,7 @@ def test_errors_that_were_handled_leave_nothing_behind(kit: SyncKit):
         def exec_fallback(self, prep_res: Any, exc: Exception) -> Any:
             return None
 
-        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
-            shared["n"] += 1
-            if shared["n"] in (SHORT, LONG):
-                used.append(memory())
-            return "again" if shared["n"] < LONG else None
-
-    used: list[int] = []
-    fails = Fails(max_retries=2)
-    fails - "again" >> fails
-    fails >> kit.Node()
-    kit.run(kit.Flow(fails), {"n": 0})
-    assert used[1] - used[0] < SLACK
+    assert growth(kit, Fails, max_retries=2) < SLACK
 
 
 @pytest.mark.new

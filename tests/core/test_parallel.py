@@ -305,44 +305,31 @@ async def test_a_failure_stops_an_async_iterable_that_waits_for_its_next_item(li
     assert alone()
 
 
+async def pages(log: list[str]) -> AsyncIterator[int]:
+    try:
+        for page in range(9):
+            yield page
+    finally:
+        log.append("closed")
+
+
+class Pages:
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def __aiter__(self) -> AsyncIterator[int]:
+        return pages(self.log)
+
+
 @pytest.mark.fixed
+@pytest.mark.parametrize("source", [pages, Pages], ids=["generator", "iterable"])
 @pytest.mark.parametrize("base", ["AsyncBatchNode", "AsyncParallelBatchNode"])
-async def test_an_async_generator_of_prep_is_closed_when_an_item_fails(base: str):
+async def test_the_async_generator_that_items_come_from_is_closed_when_one_fails(base: str, source: Any):
     class Fails(getattr(pf, base)):  # type: ignore[misc]  # both bases share one body
         max_concurrency = 2
 
         async def prep_async(self, shared: Any) -> Any:
-            async def items() -> AsyncIterator[int]:
-                try:
-                    for item in range(9):
-                        yield item
-                finally:
-                    log.append("closed")
-
-            return items()
-
-        async def exec_async(self, item: Any) -> Any:
-            raise KeyError("own error")
-
-    log: list[str] = []
-    with pytest.raises(KeyError, match="own error"):
-        await soon(Fails().run_async({}))
-    assert log == ["closed"]
-
-
-@pytest.mark.fixed
-async def test_the_generator_of_an_async_iterable_is_closed_when_an_item_fails():
-    class Pages:
-        async def __aiter__(self) -> AsyncIterator[int]:
-            try:
-                for page in range(9):
-                    yield page
-            finally:
-                log.append("closed")
-
-    class Fails(pf.AsyncParallelBatchNode):
-        async def prep_async(self, shared: Any) -> Any:
-            return Pages()
+            return source(log)
 
         async def exec_async(self, item: Any) -> Any:
             raise KeyError("own error")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 import shutil
-import subprocess
 import sys
 from collections import namedtuple
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import pocketflow as pf
+from tests.processes import finished
 
 CORE = Path(pf.__file__)
 PACKAGE = CORE.parent
@@ -56,10 +57,15 @@ def part_of(path: Path) -> str:
     return first.removesuffix(".py")
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imported(path: Path) -> Iterator[str]:
     """Every module that a file imports, wherever it does."""
     package = ["pocketflow", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -91,10 +97,11 @@ def private(name: str) -> bool:
     return re.fullmatch("_[^_].*", name) is not None
 
 
+@functools.cache
 def private_names(path: Path) -> tuple[set[str], set[str]]:
     """Those that a file defines, and those that it uses of something else."""
     defined, used = set(), set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             defined.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -135,14 +142,14 @@ print(shared, caught[0].filename)
 """
     script = tmp_path / "program.py"
     script.write_text(program)
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True, env={})
+    done = finished([sys.executable, script], cwd=tmp_path, env={})
     assert done.stdout == f"{{'said': 'hello'}} {script}\n"
 
 
 def test_the_package_imports_nothing_but_the_standard_library_and_starts_with_the_core_alone():
     code = "import sys, pocketflow; print([name for name in sys.modules if name.startswith('pocketflow')])"
     command = [sys.executable, "-S", "-c", code]  # without site-packages
-    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    done = finished(command, cwd=PACKAGE.parent)
     assert done.stdout == "['pocketflow']\n"
 
 

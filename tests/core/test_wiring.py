@@ -121,8 +121,9 @@ def test_the_warning_names_the_node_after_the_text_of_old():
 # Actions
 
 
-@pytest.mark.parametrize("action", [Color.RED, 5, 2.5, True, ("a", 1), frozenset("a")], ids=repr)
-def test_an_action_is_whatever_can_be_a_key(kit: SyncKit, action: Any):
+def last_action(kit: SyncKit, action: Any, edge: Any) -> Any:
+    """That of a flow whose first node returns `action`, and has this edge to a second one."""
+
     class First(kit.Node):
         def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
             return action
@@ -132,23 +133,18 @@ def test_an_action_is_whatever_can_be_a_key(kit: SyncKit, action: Any):
             return "second"
 
     first = First()
-    first.next(Second(), action)
-    assert kit.run(kit.Flow(first)) == "second"
+    first.next(Second(), edge)
+    return kit.run(kit.Flow(first))
+
+
+@pytest.mark.parametrize("action", [Color.RED, 5, 2.5, True, ("a", 1), frozenset("a")], ids=repr)
+def test_an_action_is_whatever_can_be_a_key(kit: SyncKit, action: Any):
+    assert last_action(kit, action, edge=action) == "second"
 
 
 @pytest.mark.parametrize("action", [None, "", False, 0, 0.0, [], {}, ()], ids=repr)
 def test_whatever_is_false_is_the_default_action(kit: SyncKit, action: Any):
-    class First(kit.Node):
-        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
-            return action
-
-    class Second(kit.Node):
-        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
-            return "second"
-
-    first = First()
-    first >> Second()
-    assert kit.run(kit.Flow(first)) == "second"
+    assert last_action(kit, action, edge="default") == "second"
 
 
 @pytest.mark.fixed

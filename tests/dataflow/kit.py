@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from typing import Any
 
+import pytest
+
 import pocketflow as pf
-from pocketflow.hooks import Hook, Step
 from pocketflow.stream import stream
 
 
@@ -22,25 +24,11 @@ async def events_of(node: Any, shared: Any = None) -> list[dict[str, Any]]:
         return [event async for event in events]
 
 
-class Log(Hook):
-    """Writes down the steps, and what they told, as lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.steps: list[Step] = []
-
-    def on_start(self, step: Step) -> None:
-        self.steps.append(step)
-        self.lines.append(f"start {step.path}")
-
-    def on_event(self, step: Step, event: dict[str, Any]) -> None:
-        self.lines.append(f"event {step.path} {event['type']}")
-
-    def on_end(self, step: Step, result: Any) -> None:
-        self.lines.append(f"end {step.path} {result!r}")
-
-    def on_error(self, step: Step, error: BaseException) -> None:
-        self.lines.append(f"error {step.path} {error!r}")
-
-    def paths(self) -> list[str]:
-        return [step.path for step in self.steps]
+async def failing(run: asyncio.Task[Any], failed: asyncio.Event, released: threading.Event) -> None:
+    """Wait until a run fails of which threads have to be released, some time after its first failure."""
+    await asyncio.wait_for(failed.wait(), 30)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    released.set()
+    with pytest.raises(KeyError):
+        await run

@@ -13,7 +13,8 @@ import pytest
 
 import pocketflow as pf
 from pocketflow.dataflow import Dataflow, Input, MissingInput, task
-from tests.dataflow.kit import Log, events_of, run
+from tests.dataflow.kit import events_of, failing, run
+from tests.hooks.hooks import Lines
 
 
 def words(text: str) -> list[str]:
@@ -108,7 +109,7 @@ def test_flows_over_each_element_run_at_once_without_meeting_in_the_store():
 
 async def test_hooks_and_streams_show_what_happens_inside_of_every_item():
     every = task(pf.AsyncFlow(ShoutAsync()), name="every", each={"text": "titles"}, returns="shouted")
-    log = Log()
+    log = Lines()
     with log:
         events = await events_of(Dataflow(every), {"titles": ["a", "b"]})
     inside = "Dataflow[0]/0:every/exec[{}]/~0:AsyncFlow/0:ShoutAsync"
@@ -298,7 +299,7 @@ async def test_sync_functions_that_wait_for_a_thread_never_run_once_one_has_fail
             raise KeyError(i)
         assert released.wait(30)
 
-    class Sees(Log):
+    class Sees(Lines):
         def on_error(self, step: Any, error: BaseException) -> None:
             failed.set()
 
@@ -307,12 +308,7 @@ async def test_sync_functions_that_wait_for_a_thread_never_run_once_one_has_fail
     flow = Dataflow(task(boom, each={"i": "items"}), max_concurrency=2)
     with Sees():
         running = asyncio.create_task(flow.execute_async({"items": range(300)}))
-    await asyncio.wait_for(failed.wait(), 30)
-    for _ in range(10):
-        await asyncio.sleep(0)
-    released.set()
-    with pytest.raises(KeyError):
-        await running
+    await failing(running, failed, released)
     assert len(ran) <= 3
 
 
@@ -320,7 +316,7 @@ async def test_sync_functions_that_wait_for_a_thread_never_run_once_one_has_fail
 
 
 def test_a_step_of_a_task_begins_when_its_inputs_are_there():
-    log = Log()
+    log = Lines()
     with log:
         Dataflow(task(lambda first: 0, name="second"), task(lambda: 0, name="first")).execute()
     assert [line.split()[:2] for line in log.lines if line.split()[1] in ("Dataflow[0]", "Dataflow[1]")] == [
@@ -335,7 +331,7 @@ def test_paths_are_the_same_whatever_the_limit_and_the_wanted_values():
     sources = [task(lambda: 0, name="a"), task(lambda: 0, name="b"), task(lambda a, b: 0, name="c")]
     paths = []
     for options in ({}, {"max_concurrency": 1}, {"final_vars": ["c"]}):
-        log = Log()
+        log = Lines()
         with log:
             Dataflow(*sources, **options).execute()
         paths.append(sorted(log.paths()))

@@ -19,7 +19,8 @@ import pocketflow as pf
 from pocketflow.dataflow import Dataflow, MissingInput, Task, task
 from pocketflow.hooks import hooked
 from pocketflow.stream import stream
-from tests.dataflow.kit import Log, events_of, run
+from tests.dataflow.kit import events_of, run
+from tests.hooks.hooks import Lines
 
 # Tasks
 
@@ -268,7 +269,7 @@ async def test_execute_inside_of_a_loop_says_what_to_write():
 
 
 def test_hooks_see_the_tasks_with_paths_that_end_in_their_names():
-    log = Log()
+    log = Lines()
     with hooked(log):
         Dataflow(task(lambda b: 0, name="a"), task(lambda: 0, name="b")).execute()
     visits = [step.path for step in log.steps if step.kind == "node"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 from tests.cookbook.runner import OFFLINE, ROOT, call_file, environment
+from tests.processes import finished
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -26,9 +26,20 @@ def printed(code: str, folder: Path) -> str:
     if "ProcessPoolExecutor" in code:
         command = [sys.executable, "-W", "error", str(file)]
         settings = {**environment(), "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=60)
+        done = finished(command, cwd=folder, env=settings)
         status, out, err = done.returncode, done.stdout, done.stderr
     else:
         status, out, err = call_file(file)
     assert (status, err.removeprefix(OFFLINE)) == (0, "")
     return out
+
+
+def extract(document: str, folder: Path) -> None:
+    """Write each program into a file of its own, for a type checker."""
+    folder.mkdir()
+    for number, (code, _) in enumerate(programs(document), 1):
+        (folder / f"program_{number}.py").write_text(code)
+
+
+if __name__ == "__main__":  # python -m tests.docs.blocks README.md FOLDER
+    extract(sys.argv[1], Path(sys.argv[2]))

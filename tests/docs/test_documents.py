@@ -6,7 +6,6 @@ import doctest
 import importlib
 import pkgutil
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 import pocketflow
 from tests.cookbook.runner import OFFLINE, ROOT, ask, environment
 from tests.docs.blocks import BLOCK, printed, programs
+from tests.processes import finished
 
 README = (ROOT / "README.md").read_text()
 COMPANIONS = [
@@ -44,8 +44,7 @@ def test_the_commands_of_the_readme_print_what_stands_below_them(tmp_path: Path)
     start = next(at for at, (_, code) in enumerate(blocks) if code.startswith("python -m pocketflow"))
     (_, commands), (_, output) = blocks[start : start + 2]
     settings = {**environment(), "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    command = ["bash", "-ec", commands]
-    done = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=60)
+    done = finished(["bash", "-ec", commands], cwd=tmp_path, env=settings)
     assert (done.returncode, done.stdout) == (0, output), done.stderr
 
 

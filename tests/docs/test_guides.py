@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.cookbook.runner import ROOT
 from tests.docs.blocks import printed, programs
+from tests.processes import finished
 
 COOKBOOK = ROOT / "cookbook"
 SHARED = {"llm", "search", "terminal"}  # what the recipes share is no recipe
@@ -54,8 +54,7 @@ def test_every_program_of_the_page_on_moving_prints_the_same(number: int, framew
     program = tmp_path / "program.py"
     program.write_text(blocks[number][0])
     settings = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "HAMILTON_TELEMETRY_ENABLED": "false"}
-    command = [sys.executable, program]
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=60)
+    done = finished([sys.executable, program], env=settings)
     assert (done.returncode, done.stdout) == (0, "long: 4 words\n"), done.stderr
 
 

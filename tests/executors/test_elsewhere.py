@@ -8,7 +8,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+import warnings
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,30 +17,11 @@ from typing import Any
 import pytest
 
 import pocketflow as pf
-from pocketflow.executors import ExecutorBatchNode, ExecutorNode, Pool, RemoteError, WorkerDied
+from pocketflow.executors import Pool, RemoteError, WorkerDied
 from pocketflow.hooks import emit
-from tests.dataflow.kit import Log, run
-
-
-def processes(method: str = "fork", workers: int = 1) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method))
-
-
-class Keeps(ExecutorNode):
-    def prep(self, shared: Any) -> Any:
-        return shared.get("input")
-
-    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
-        shared["result"] = exec_res
-
-
-class KeepsAll(ExecutorBatchNode):
-    def prep(self, shared: Any) -> Any:
-        return shared["items"]
-
-    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
-        shared["results"] = exec_res
-
+from tests.dataflow.kit import failing, run
+from tests.executors.nodes import Keeps, KeepsAll, processes
+from tests.hooks.hooks import Lines
 
 # Nobody hears of it
 
@@ -69,14 +51,14 @@ class Flaky(pf.Node):
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_no_hook_hears_of_what_a_worker_process_does_and_emit_there_is_an_error(method: str):
-    log = Log()
+    log = Lines()
     with log, pytest.raises(RuntimeError, match="'progress'.* was emitted in a worker process, outside of the run"):
         run(Emits(executor=partial(processes, method)))
     assert not [line for line in log.lines if line.startswith("event")]
 
 
 def test_a_pool_that_was_forked_while_hooks_were_installed_hears_nothing_either():
-    log = Log()
+    log = Lines()
     with log, processes() as pool:
         pool.submit(os.getpid).result(30)
         with pytest.raises(RuntimeError, match="outside of the run"):
@@ -84,7 +66,7 @@ def test_a_pool_that_was_forked_while_hooks_were_installed_hears_nothing_either(
 
 
 def test_a_flow_may_run_inside_of_a_worker_process():
-    log = Log()
+    log = Lines()
     with log:
         result, pid = run(RunsAFlow(executor=processes))["result"]
     assert (result, pid != os.getpid()) == ("done", True)
@@ -93,6 +75,18 @@ def test_a_flow_may_run_inside_of_a_worker_process():
         "AsyncFlow/prep",
         *(f"AsyncFlow/0:RunsAFlow{s}" for s in ("", "/prep", "/exec")),
     ]
+
+
+class RetriesInThere(Keeps):
+    def exec(self, prep_res: Any) -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            pf.Flow(Flaky(max_retries=2)).run(shared := {})
+        return shared["result"], [str(warning.message) for warning in caught]
+
+
+def test_a_retry_of_a_sync_node_inside_of_a_worker_process_leaves_no_coroutine_behind():
+    assert run(RetriesInThere(executor=processes))["result"] == ("done", [])
 
 
 class Elsewhere(Executor):
@@ -108,7 +102,7 @@ class Elsewhere(Executor):
 
 
 def test_on_a_cluster_emit_is_the_same_error():
-    with Log(), pytest.raises(RuntimeError, match="outside of the run"):
+    with Lines(), pytest.raises(RuntimeError, match="outside of the run"):
         run(Emits(executor=Elsewhere()))
 
 
@@ -276,12 +270,7 @@ async def test_items_that_wait_for_a_thread_never_run_once_one_has_failed():
     failed, released = asyncio.Event(), threading.Event()
     node = Boom(max_concurrency=300, executor=lambda: ThreadPoolExecutor(2))
     running = asyncio.create_task(node.run_async({"items": range(300)}))
-    await asyncio.wait_for(failed.wait(), 30)
-    for _ in range(10):
-        await asyncio.sleep(0)
-    released.set()
-    with pytest.raises(KeyError):
-        await running
+    await failing(running, failed, released)
     assert len(ran) <= 3
 
 

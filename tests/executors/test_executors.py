@@ -6,38 +6,19 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pocketflow as pf
-from pocketflow.executors import ExecutorBatchNode, ExecutorNode, WorkerDied
+from pocketflow.executors import ExecutorNode, WorkerDied
 from pocketflow.hooks import emit, hooked
-from tests.dataflow.kit import Log, run
-
-
-def processes() -> ProcessPoolExecutor:
-    import multiprocessing
-
-    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
-
-
-class Keeps(ExecutorNode):
-    """Leaves the result of exec in the store."""
-
-    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
-        shared["result"] = exec_res
-
-
-class Items(ExecutorBatchNode):
-    def prep(self, shared: Any) -> Any:
-        return shared["items"]
-
-    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
-        shared["results"] = exec_res
-
+from tests.dataflow.kit import run
+from tests.executors.nodes import Keeps, KeepsAll, processes
+from tests.hooks.hooks import Lines
 
 # Threads
 
@@ -65,7 +46,7 @@ def test_the_loop_is_free_while_exec_runs_and_prep_and_post_stay_on_it():
 
 
 def test_the_items_of_a_batch_run_at_once_and_keep_their_order():
-    class Meet(Items):
+    class Meet(KeepsAll):
         def exec(self, item: Any) -> Any:
             barrier.wait()
             return item * 2
@@ -83,14 +64,14 @@ def test_a_thread_sees_the_attempt_and_the_hooks():
                 raise ValueError("again")
             return self.cur_retry
 
-    log = Log()
+    log = Lines()
     with hooked(log):
         assert run(Flaky(max_retries=3))["result"] == 2
     assert [line.split(maxsplit=2)[2] for line in log.lines if line.startswith("event")] == ["try 0", "try 1", "try 2"]
 
 
 def test_each_item_has_its_own_attempts_and_the_fallback_runs_at_home():
-    class Fails(Items):
+    class Fails(KeepsAll):
         def exec(self, item: Any) -> Any:
             with lock:
                 tries.append(item)
@@ -106,7 +87,7 @@ def test_each_item_has_its_own_attempts_and_the_fallback_runs_at_home():
 
 
 def test_max_concurrency_bounds_what_is_sent_and_is_twice_the_workers_by_default():
-    class Counts(Items):
+    class Counts(KeepsAll):
         def exec(self, item: Any) -> Any: ...
 
         async def exec_async(self, item: Any) -> Any:
@@ -159,7 +140,7 @@ def test_an_executor_that_the_node_made_is_closed_and_one_of_the_user_is_not(fai
 
 
 async def test_cancelled_work_that_has_not_started_never_does_and_a_running_thread_is_awaited():
-    class Slow(Items):
+    class Slow(KeepsAll):
         def exec(self, item: Any) -> Any:
             log.append(f"start {item}")
             started.set()
@@ -194,7 +175,7 @@ def test_the_sync_phases_of_an_executor_node_do_not_warn():
 # Processes
 
 
-class Pid(Items):
+class Pid(KeepsAll):
     def exec(self, item: Any) -> Any:
         return os.getpid(), item, self.factor, self.params["base"], self.cur_retry
 
@@ -202,7 +183,7 @@ class Pid(Items):
 
 
 def test_a_process_pool_runs_exec_elsewhere_with_the_attributes_and_params():
-    node = Pid(executor=processes)
+    node = Pid(executor=partial(processes, "spawn"))
     node.factor = 3
     flow, shared = pf.AsyncFlow(node), {"items": [1, 2]}
     flow.set_params({"base": 7})
@@ -212,7 +193,7 @@ def test_a_process_pool_runs_exec_elsewhere_with_the_attributes_and_params():
     assert rest == [(1, 2), (3, 3), (7, 7), (0, 0)]
 
 
-class FlakyThere(Items):
+class FlakyThere(KeepsAll):
     def exec(self, item: Any) -> Any:
         if self.cur_retry == 0:
             raise ValueError("once")

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from pocketflow import AsyncFlow, AsyncNode, AsyncParallelFlow
 from pocketflow.dataflow import Dataflow, task
 from pocketflow.executors import ExecutorBatchNode, ExecutorNode, WorkerDied
 from pocketflow.journal import Journal, pause
+from tests.executors.nodes import processes
 
 
 def paid(folder: str) -> list[str]:
@@ -65,10 +65,6 @@ def journaled(flow: AsyncFlow, folder: Path) -> dict[str, Any]:
     with Journal(folder / "runs.db") as journal:
         asyncio.run(asyncio.wait_for(journal.run_async(flow, shared, run_id="r"), 60))
     return shared
-
-
-def processes(method: str) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method))
 
 
 @pytest.mark.parametrize(

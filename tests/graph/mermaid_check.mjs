@@ -1,7 +1,7 @@
-// Reads a JSON list of Mermaid texts, and prints what Mermaid's own parser made of each.
+// Reads JSON lists of Mermaid texts, one a line, and prints for each line what Mermaid's own parser made of the texts.
 // node mermaid_check.mjs FOLDER, where FOLDER has node_modules with mermaid and jsdom.
 import { createRequire } from "node:module";
-import { text } from "node:stream/consumers";
+import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
 const require = createRequire(`${process.argv[2]}/`);
@@ -29,6 +29,8 @@ async function parsed(diagram) {
   }
 }
 
-const results = [];
-for (const diagram of JSON.parse(await text(process.stdin))) results.push(await parsed(diagram));
-console.log(JSON.stringify(results));
+for await (const line of createInterface({ input: process.stdin })) {
+  const results = [];
+  for (const diagram of JSON.parse(line)) results.push(await parsed(diagram));
+  console.log(JSON.stringify(results));
+}

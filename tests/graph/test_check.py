@@ -24,7 +24,7 @@ from pocketflow.dataflow import Dataflow
 from pocketflow.executors import ExecutorNode
 from pocketflow.graph import check
 from pocketflow.hooks import Hook, hooked
-from tests.graph.kit import node
+from tests.graph.kit import DEEP, node
 
 Next = Literal["search", "answer"]
 ALIASES: list[Any] = []  # what `type Action = ...` makes, where Python has it
@@ -311,7 +311,7 @@ def test_a_node_of_another_make_is_checked():
 
 
 def test_a_long_chain_is_checked():
-    first = wired(*(node("N") for _ in range(5000)))
+    first = wired(*(node("N") for _ in range(DEEP)))
     assert check(Flow(first)) == []
 
 

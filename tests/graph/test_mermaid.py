@@ -12,6 +12,7 @@ import random
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ import pytest
 
 from pocketflow import AsyncFlow, AsyncParallelFlow, BaseNode, Flow, Node
 from pocketflow.graph import to_mermaid
+from tests.browser import chromium
+from tests.processes import started
 
-COOKBOOK = "needs the cookbook extra: pip install -e '.[cookbook]'"
 FOLDER = Path(os.environ.get("POCKETFLOW_MERMAID", ""))
 INSTALL = "npm install --prefix FOLDER mermaid@11 jsdom@26, and set POCKETFLOW_MERMAID=FOLDER"
 NAMES = [
@@ -35,22 +37,23 @@ NAMES = [
 
 
 @pytest.fixture(scope="module")
-def node_js() -> str:
+def parser() -> Iterator[Any]:
+    """Mermaid's own parser, in a process that reads and writes a line at a time."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node, and npm for what else it needs")
     if not all((FOLDER / "node_modules" / package).is_dir() for package in ("mermaid", "jsdom")):
         pytest.skip(f"needs mermaid and jsdom: {INSTALL}")
-    return node
+    script, pipe = Path(__file__).with_name("mermaid_check.mjs"), subprocess.PIPE
+    with started([node, script, FOLDER.resolve()], stdin=pipe, stdout=pipe) as process:
+        yield process
 
 
-def read_by_mermaid(node_js: str, texts: list[str]) -> list[dict[str, Any]]:
+def read_by_mermaid(parser: Any, texts: list[str]) -> list[dict[str, Any]]:
     """What Mermaid understood of each text: the labels of "nodes" by id, "frames" with their members, and "edges"."""
-    script = Path(__file__).with_name("mermaid_check.mjs")
-    command = [node_js, str(script), str(FOLDER.resolve())]
-    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, timeout=100, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    diagrams: list[dict[str, Any]] = json.loads(done.stdout)
+    parser.stdin.write(json.dumps(texts) + "\n")
+    parser.stdin.flush()
+    diagrams: list[dict[str, Any]] = json.loads(parser.stdout.readline())
     errors = [(text, diagram["error"]) for text, diagram in zip(texts, diagrams, strict=True) if "error" in diagram]
     assert errors == []
     return diagrams
@@ -123,10 +126,10 @@ def understood(diagram: dict[str, Any]) -> tuple[Any, list[Any]]:
     return shape(names.keys() - inner), sorted(edges)
 
 
-def test_mermaid_understands_sixty_random_flows_as_they_are_wired(node_js: str):
+def test_mermaid_understands_sixty_random_flows_as_they_are_wired(parser: Any):
     rng = random.Random(11)
     flows = [tree(rng, rng.randrange(3)) for _ in range(60)]
-    diagrams = read_by_mermaid(node_js, [to_mermaid(flow) for flow in flows])
+    diagrams = read_by_mermaid(parser, [to_mermaid(flow) for flow in flows])
     assert [understood(diagram) for diagram in diagrams] == [expected(flow) for flow in flows]
 
 
@@ -152,30 +155,27 @@ def reachable(node: Any, found: list[BaseNode]) -> list[BaseNode]:
     return found
 
 
-def test_mermaid_reads_flows_that_share_nodes_and_stand_in_themselves_with_every_node_in_them(node_js: str):
+def test_mermaid_reads_flows_that_share_nodes_and_stand_in_themselves_with_every_node_in_them(parser: Any):
     rng = random.Random(7)
     flows, names = zip(*(tangle(rng) for _ in range(60)), strict=True)
-    diagrams = read_by_mermaid(node_js, [to_mermaid(flow) for flow in flows])
+    diagrams = read_by_mermaid(parser, [to_mermaid(flow) for flow in flows])
     for diagram, reached in zip(diagrams, names, strict=True):
         drawn = [text_of(label) for label in diagram["nodes"].values()]
         assert set(drawn) == reached
 
 
-def test_mermaid_reads_a_flow_with_nothing_inside(node_js: str):
-    assert read_by_mermaid(node_js, [to_mermaid(Flow())])[0]["nodes"] == {}
+def test_mermaid_reads_a_flow_with_nothing_inside(parser: Any):
+    assert read_by_mermaid(parser, [to_mermaid(Flow())])[0]["nodes"] == {}
 
 
-def test_a_browser_shows_every_name_as_it_is(node_js: str):
-    playwright = pytest.importorskip("playwright.sync_api", reason=COOKBOOK)
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs the Debian package chromium")
+@pytest.mark.usefixtures("parser")  # which skips where Mermaid is not there
+def test_a_browser_shows_every_name_as_it_is():
     names = [name for name in NAMES if name.isprintable() and name.strip()]
     first, *others = [named(Node(), name) for name in names]
     for before, after in pairwise([first, *others]):
         before - after.name >> after
-    with playwright.sync_playwright() as play:
-        page = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"]).new_page()
+    with chromium() as browser:
+        page = browser.new_page()
         page.add_script_tag(path=FOLDER / "node_modules/mermaid/dist/mermaid.min.js")
         svg = page.evaluate("async text => (await mermaid.render('picture', text)).svg", to_mermaid(Flow(first)))
         page.set_content(svg)

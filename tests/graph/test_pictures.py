@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 from itertools import combinations, pairwise
 from typing import Any
 from xml.etree import ElementTree
@@ -14,7 +13,9 @@ import pytest
 from pocketflow import AsyncFlow, AsyncParallelFlow, BatchFlow, Flow, Node
 from pocketflow.dataflow import Dataflow, task
 from pocketflow.graph import Graph, to_mermaid, to_svg, to_text
-from tests.graph.kit import node
+from tests.browser import chromium
+from tests.graph.kit import DEEP, node
+from tests.rounds import ROUNDS
 
 ODD = ['"]\nend <b>`#`', "\x00\x1b[31m", "\u202eright", "名前", "e\u0301", "a" * 300, "&amp;", " ", "👩\u200d🔬"]
 
@@ -50,7 +51,7 @@ def flows() -> list[Any]:
     task_of_flow = task(AsyncFlow(Node() >> None or Node()), name="inner", mapping={"x": "total"})
     return [
         agent(), Flow(), node("Alone"), Flow(Flow()), BatchFlow(Flow(agent())), Dataflow(total, mean),
-        AsyncFlow(Dataflow(total, task_of_flow)), *(some_flow(random.Random(seed)) for seed in range(60)),
+        AsyncFlow(Dataflow(total, task_of_flow)), *(some_flow(random.Random(seed)) for seed in range(30 * ROUNDS)),
     ]  # fmt: skip
 
 
@@ -129,25 +130,17 @@ def test_the_same_wiring_gives_the_same_pictures():
 
 
 def test_a_browser_shows_an_svg_under_a_strict_policy():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the browser extra")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs the Debian package chromium")
     page_text = (
         "<!DOCTYPE html><meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'self'\">"
         f"<body>{to_svg(agent())}</body>"
     )
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        try:
-            page, complaints = browser.new_page(), []
-            page.on("console", lambda message: complaints.append(message.text))
-            page.set_content(page_text)
-            texts = page.locator("g.pf-node > text").all_text_contents()
-            width = "(nodes, tag) => nodes.map(node => node.querySelector(tag).getBBox().width)"
-            sizes = [page.locator("g.pf-node").evaluate_all(width, tag) for tag in ("text", "rect")]
-        finally:
-            browser.close()
+    with chromium() as browser:
+        page, complaints = browser.new_page(), []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.set_content(page_text)
+        texts = page.locator("g.pf-node > text").all_text_contents()
+        width = "(nodes, tag) => nodes.map(node => node.querySelector(tag).getBBox().width)"
+        sizes = [page.locator("g.pf-node").evaluate_all(width, tag) for tag in ("text", "rect")]
     assert sorted(texts) == ["Answer", "Decide", "Search"]
     assert all(text < box for text, box in zip(*sizes, strict=True))
     assert complaints == []
@@ -163,11 +156,11 @@ def test_five_hundred_nodes_are_drawn():
 
 def test_a_long_chain_is_drawn():
     first = last = node("N")
-    for _ in range(2000):
+    for _ in range(DEEP):
         last = last >> node("N")
-    assert len(boxes_of(to_svg(Flow(first)))) == 2001
-    assert to_text(Flow(first)).count("▼") == 2000
-    assert to_mermaid(Flow(first)).count("-->") == 2000
+    assert len(boxes_of(to_svg(Flow(first)))) == DEEP + 1
+    assert to_text(Flow(first)).count("▼") == DEEP
+    assert to_mermaid(Flow(first)).count("-->") == DEEP
 
 
 # Text

@@ -18,6 +18,8 @@ import pytest
 
 import pocketflow as pf
 from pocketflow.journal import Journal, JournalError, pause, sqlite
+from tests.processes import finished
+from tests.rounds import ROUNDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,7 +86,7 @@ def read(path: Path) -> str:
     return ""
 
 
-FLIPS = int(os.environ.get("FLIPS", 100))
+FLIPS = 100 * ROUNDS
 
 
 def test_a_flipped_bit_is_told_or_stands_where_nothing_is_kept(path: Path):
@@ -218,13 +220,7 @@ def test_a_file_that_may_not_be_written_is_told(mode: int):
 
 
 def run_python(program: str, *args: Any, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", program, *args],
-        env={"PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return finished([sys.executable, "-c", program, *args], env={"PYTHONPATH": str(ROOT), **environment})
 
 
 # Security

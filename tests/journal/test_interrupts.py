@@ -13,6 +13,7 @@ import pocketflow as pf
 from pocketflow import journal as package
 from pocketflow.journal import Journal, pause
 from tests.journal.kit import Say, chain
+from tests.rounds import ROUNDS
 
 FOLDER = str(Path(package.__file__).parent)
 
@@ -44,7 +45,7 @@ def flow(log: list[str]) -> pf.Flow:
     return pf.Flow(chain(Say(log, "a"), Say(log, "b")))
 
 
-EVERY = 41  # lines; with 1 it takes minutes
+EVERY = max(1, 41 // ROUNDS)  # lines; with 1 it takes minutes
 
 
 def test_an_interrupt_at_any_line_loses_nothing_and_leaves_nothing_locked(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import re
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ import pytest
 import pocketflow as pf
 from pocketflow.hooks import Hook, Step, hooked
 from pocketflow.journal import Journal, JournalError, RunBusy
-from tests.core import test_random_graphs as oracle
+from tests.core.random_graphs import VARIANTS, build, interpret, plan
+from tests.processes import finished, started
+from tests.rounds import ROUNDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,52 +54,66 @@ with Journal(sys.argv[1]) as journal:
 """
 
 
-def start(path: Path, run_id: str = "run") -> subprocess.Popen[str]:
-    """A process that is ready to run, and waits for a line at its start and in every exec."""
-    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(path), run_id]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
-    assert heard(process) == "ready"
-    return process
+Process = subprocess.Popen[str]
+Start = Callable[..., Process]
 
 
-def tell(process: subprocess.Popen[str], line: str) -> None:
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a process that will run a flow in `tmp_path / "runs.db"`, and waits for a line before it does."""
+    with contextlib.ExitStack() as stack:
+
+        def start(run_id: str = "run") -> Process:
+            command = [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path / "runs.db"), run_id]
+            pipe, settings = subprocess.PIPE, {"PYTHONPATH": str(ROOT)}
+            return stack.enter_context(started(command, stdin=pipe, stdout=pipe, cwd=ROOT, env=settings))
+
+        yield start
+
+
+def tell(process: Process, line: str) -> None:
     assert process.stdin
     process.stdin.write(f"{line}\n")
     process.stdin.flush()
 
 
-def heard(process: subprocess.Popen[str]) -> str:
+def heard(process: Process) -> str:
     assert process.stdout
     return process.stdout.readline().strip()
 
 
-def rest(process: subprocess.Popen[str], *lines: str) -> str:
+def go(*processes: Process) -> None:
+    """Let processes run, once all are ready."""
+    assert {heard(process) for process in processes} == {"ready"}
+    for process in processes:
+        tell(process, "go")
+
+
+def rest(process: Process, *lines: str) -> str:
     """What the process still prints, when it has got these lines."""
     out, _ = process.communicate("".join(f"{line}\n" for line in lines), timeout=60)
     return out.strip()
 
 
-def begin(path: Path) -> subprocess.Popen[str]:
-    """A process whose first node is done, and whose second one is at work."""
-    process = start(path)
-    for line in ("go", "one"):
-        tell(process, line)
-        assert heard(process) == "in exec"
+def begin(process: Process) -> Process:
+    """Let a process run until its first node is done, and its second one is at work."""
+    go(process)
+    assert heard(process) == "in exec"
+    tell(process, "one")
+    assert heard(process) == "in exec"
     return process
 
 
-def end(process: subprocess.Popen[str], how: signal.Signals) -> None:
-    process.send_signal(how)
+def interrupt(process: Process, how: signal.Signals) -> None:
+    """End a process that has begun, which leaves a run to be resumed."""
+    begin(process).send_signal(how)
     process.communicate(timeout=60)
 
 
 def test_processes_killed_at_statements_and_at_random_lose_nothing_and_run_nothing_twice():
     """The full proof, more than 1,300 kills, is `python -m tests.benchmarks.kill`."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tests.benchmarks.kill", "1", "150", "0", "2", "0"],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    command = [sys.executable, "-W", "error", "-m", "tests.benchmarks.kill", "1", "150", "0", "2", "0"]
+    done = finished(command, cwd=ROOT, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     claim = r"SQLite: (\d+) kills .* of 12 flows: every store was right, nothing that was finished ran again\n.* 2 r"
     found = re.match(claim, done.stdout)
@@ -103,22 +121,25 @@ def test_processes_killed_at_statements_and_at_random_lose_nothing_and_run_nothi
     assert int(found[1]) >= 3
 
 
-def test_a_killed_owner_is_taken_over_at_once(tmp_path: Path):
-    end(begin(tmp_path / "runs.db"), signal.SIGKILL)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_run_is_taken_over_at_once(tmp_path: Path, start: Start, how: signal.Signals):
+    interrupt(start(), how)
     with Journal(tmp_path / "runs.db") as journal:
         assert journal.runs()[0]["status"] == "interrupted"
-    process = start(tmp_path / "runs.db")
-    assert rest(process, "go", "two").splitlines() == ["in exec", "finished ['one', 'two']"]
+    go(process := start())
+    assert rest(process, "two").splitlines() == ["in exec", "finished ['one', 'two']"]
     assert not [*tmp_path.glob("*owner*")]
 
 
-def test_a_living_owner_keeps_a_second_process_out(tmp_path: Path):
-    first, second = begin(tmp_path / "runs.db"), start(tmp_path / "runs.db")
-    assert rest(second, "go").startswith("busy: 'run' is being run by another owner")
+def test_a_living_owner_keeps_a_second_process_out(start: Start):
+    first, second = start(), start()
+    begin(first)
+    go(second)
+    assert rest(second).startswith("busy: 'run' is being run by another owner")
     assert rest(first, "two") == "finished ['one', 'two']"
 
 
-def test_an_owner_that_was_stopped_cannot_write_after_a_takeover(tmp_path: Path):
+def test_an_owner_that_was_stopped_cannot_write_after_a_takeover(tmp_path: Path, start: Start):
     class Tell(pf.Node):
         def exec(self, prep_res: Any) -> Any:
             return "other"
@@ -126,7 +147,7 @@ def test_an_owner_that_was_stopped_cannot_write_after_a_takeover(tmp_path: Path)
         def post(self, shared: Any, prep_res: Any, answer: Any) -> Any:
             shared["answers"] = [*shared["answers"], answer]
 
-    process = begin(tmp_path / "runs.db")
+    process = begin(start())
     process.send_signal(signal.SIGSTOP)
     first = Tell()
     first >> Tell()
@@ -142,14 +163,12 @@ def test_an_owner_that_was_stopped_cannot_write_after_a_takeover(tmp_path: Path)
     assert shared == restored == {"answers": ["one", "other"]}
 
 
-def test_of_two_processes_that_race_for_a_run_one_at_a_time_gets_it(tmp_path: Path):
+def test_of_two_processes_that_race_for_a_run_one_at_a_time_gets_it(start: Start):
     """The same, 200 times over, is in `python -m tests.benchmarks.kill`."""
-    for n in range(2):
-        processes = [start(tmp_path / f"{n}.db") for _ in range(2)]
-        for process in processes:
-            tell(process, "go")
-        told = sorted(rest(process, "one", "two").splitlines()[-1].partition(":")[0] for process in processes)
-        assert told in (["busy", "finished ['one', 'two']"], ["finished ['one', 'two']"] * 2)
+    processes = [start(), start()]
+    go(*processes)
+    told = sorted(rest(process, "one", "two").splitlines()[-1].partition(":")[0] for process in processes)
+    assert told in (["busy", "finished ['one', 'two']"], ["finished ['one', 'two']"] * 2)
 
 
 def test_a_forked_process_is_told_to_open_a_journal_of_its_own(tmp_path: Path):
@@ -165,24 +184,17 @@ def test_a_forked_process_is_told_to_open_a_journal_of_its_own(tmp_path: Path):
     assert os.waitstatus_to_exitcode(status) == 7
 
 
-def test_eight_processes_write_eight_runs_into_one_file(tmp_path: Path):
-    processes = [start(tmp_path / "runs.db", f"run {n}") for n in range(8)]
-    for process in processes:
-        tell(process, "go")
+def test_four_processes_write_four_runs_into_one_file(tmp_path: Path, start: Start):
+    processes = [start(f"run {n}") for n in range(4)]
+    go(*processes)
     for n, process in enumerate(processes):
         assert rest(process, str(n), "x").splitlines()[-1] == f"finished ['{n}', 'x']"
     with Journal(tmp_path / "runs.db") as journal:
         finished = [entry["run_id"] for entry in journal.runs() if entry["status"] == "finished"]
-    assert sorted(finished) == [f"run {n}" for n in range(8)]
+    assert sorted(finished) == [f"run {n}" for n in range(4)]
 
 
-def test_an_interrupt_stops_the_run_which_can_be_resumed(tmp_path: Path):
-    process = begin(tmp_path / "runs.db")
-    os.kill(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
-    with Journal(tmp_path / "runs.db") as journal:
-        assert journal.runs()[0]["status"] == "interrupted"
-    assert rest(start(tmp_path / "runs.db"), "go", "two").splitlines()[-1] == "finished ['one', 'two']"
+CRASHING = 100 * ROUNDS
 
 
 class Crash(BaseException):
@@ -205,15 +217,15 @@ class CrashSoon(Hook):
             raise Crash
 
 
-@pytest.mark.parametrize("variant", oracle.VARIANTS)
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_random_graph_that_crashes_again_and_again_does_what_the_naive_interpreter_does(tmp_path: Path, variant: str):
     chance, crashes = random.Random(3), 0
     with warnings.catch_warnings(), Journal(tmp_path / "runs.db", strict=False) as journal:
         warnings.simplefilter("ignore", pf.FlowWarning)
-        for number in range(100):
-            graph, log = oracle.plan(chance), list[Any]()
-            action = oracle.interpret(graph, log, {})
-            flow = oracle.build(graph, *oracle.VARIANTS[variant])
+        for number in range(CRASHING):
+            graph, log = plan(chance), list[Any]()
+            action = interpret(graph, log, {})
+            flow = build(graph, *VARIANTS[variant])
             while len(log) < 100:
                 shared: dict[str, Any] = {"log": [], "counts": {}}
                 try:
@@ -224,7 +236,7 @@ def test_a_random_graph_that_crashes_again_and_again_does_what_the_naive_interpr
                 else:
                     assert (result, shared["log"]) == (action, log)
                     break
-    assert crashes > 100
+    assert crashes > CRASHING
 
 
 def journaled(journal: Journal, flow: Any, shared: dict[str, Any], run_id: str) -> Any:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cookbook.runner import OFFLINE, ROOT, environment, run_process
+from tests.cookbook.runner import OFFLINE, ROOT, call, environment, run_process
 from tests.journal import server
+from tests.processes import finished
 
 
 def test_durable_is_killed_twice_and_pays_again_only_for_what_was_in_flight():
@@ -22,31 +22,33 @@ def test_durable_is_killed_twice_and_pays_again_only_for_what_was_in_flight():
     assert re.fullmatch(bill, lines[-1])
 
 
-def approve(folder: Path, *arguments: str) -> tuple[str, str]:
-    """What the recipe prints, to stdout and to stderr, when it runs in that folder."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "cookbook.human_in_the_loop", *arguments],
-        cwd=folder,
-        env={**environment(), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+def drafted(folder: Path, text: str) -> tuple[str, str]:
+    """What the recipe prints in a process of its own, to stdout and to stderr, when it runs in that folder."""
+    command = [sys.executable, "-W", "error", "-m", "cookbook.human_in_the_loop", text]
+    done = finished(command, cwd=folder, env={**environment(), "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
 
-def test_human_in_the_loop_goes_on_in_another_process_with_the_answer(tmp_path: Path):
+def approve(*arguments: str) -> tuple[str, str]:
+    """The same of this process."""
+    status, out, err = call("human_in_the_loop", *arguments)
+    assert status == 0, err
+    return out, err
+
+
+def test_human_in_the_loop_goes_on_in_another_process_with_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
     question = (
-        "Send this?\n\n  We are sorry to read: 'My tea is cold'. You get your money back.{}\n\n"
+        'Send this?\n\n  We are sorry that you had to write "My tea is cold." Your money is on its way.{}\n\n'
         "Answer with: python -m cookbook.human_in_the_loop --answer yes\n"
     )
-    assert approve(tmp_path, "My tea is cold.") == (f"(drafting)\n{question.format('')}", OFFLINE)
-    assert approve(tmp_path) == (question.format(""), "")
+    assert drafted(tmp_path, "My tea is cold.") == (f"(drafting)\n{question.format('')}", OFFLINE)
+    assert approve() == (question.format(""), "")
     again = question.format(" P.S. be brief")
-    assert approve(tmp_path, "--answer", "be", "brief") == (f"(drafting)\n{again}", OFFLINE)
-    sent = "Sent: We are sorry to read: 'My tea is cold'. You get your money back. P.S. be brief\n"
-    assert approve(tmp_path, "--answer", "yes") == (sent, "")
+    assert approve("--answer", "be", "brief") == (f"(drafting)\n{again}", OFFLINE)
+    sent = 'Sent: We are sorry that you had to write "My tea is cold." Your money is on its way. P.S. be brief\n'
+    assert approve("--answer", "yes") == (sent, "")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,6 +20,7 @@ import pocketflow as pf
 from pocketflow.journal import Journal, JournalError
 from pocketflow.journal.deltas import Codec, Tracker
 from tests.journal.kit import Crash, Say, run
+from tests.rounds import ROUNDS
 
 EXACT = [
     [1, 1.0, True, None, "", "\ud800 \0 é", -0.0, 1e308, float("inf"), 2**70],
@@ -319,7 +320,7 @@ def made(chance: random.Random, depth: int) -> Any:
 
 def test_the_recorded_changes_make_of_the_old_store_the_new_one():
     codec = Codec(encode=encode, decode=decode)
-    for seed in range(200):
+    for seed in range(100 * ROUNDS):
         chance = random.Random(seed)
         shared = {str(n): made(chance, 0) for n in range(4)}
         copied = codec.load(codec.dump(shared, "shared"))

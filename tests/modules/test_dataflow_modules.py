@@ -21,7 +21,7 @@ import pytest
 
 from pocketflow.dataflow import Dataflow, MissingInput
 from pocketflow.hooks import hooked
-from tests.dataflow.kit import Log
+from tests.hooks.hooks import Lines
 
 SETUP = """
 from os.path import join  # imported, so no task
@@ -173,7 +173,7 @@ def test_helpful_error_on_missing_dependency(folder: Path):
 
 def test_adapters_propagate_to_async(folder: Path):
     """Adapters are hooks here: installed around either way of running, they see the same."""
-    flow, logs = Dataflow("hello_world", "setup_it"), [Log(), Log()]
+    flow, logs = Dataflow("hello_world", "setup_it"), [Lines(), Lines()]
     with hooked(logs[0]):
         flow.execute()
     with hooked(logs[1]):

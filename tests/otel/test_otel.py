@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 
 from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchFlow, AsyncParallelBatchNode, Flow, Node
 from pocketflow.hooks import Hook, Skip, emit
-from tests.cookbook.runner import ROOT, run
+from tests.cookbook.runner import call, run
 
 pytest.importorskip("opentelemetry.sdk", reason="needs the otel extra: pip install -e '.[otel]'")
 from opentelemetry.sdk.trace import TracerProvider
@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
+from pocketflow import otel
 from pocketflow.otel import OpenTelemetry
 
 TREE = """\
@@ -41,18 +42,9 @@ def test_otel_prints_the_spans_of_a_run(tmp_path: Path):
     assert run("otel", str(tmp_path / "text")) == TREE
 
 
-def test_otel_shows_where_a_run_failed(tmp_path: Path):
-    command = [sys.executable, "-m", "cookbook.otel", "no file"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "no file: no such file\n")
-    assert done.stdout == "invoke_workflow AsyncFlow ! FileNotFoundError\n  Read ! FileNotFoundError\n"
-
-
-def test_otel_says_what_to_install():
-    program = "import sys, runpy; sys.modules['opentelemetry'] = None; runpy.run_module('cookbook.otel')"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "needs OpenTelemetry: pip install opentelemetry-sdk\n"
+def test_otel_shows_where_a_run_failed():
+    tree = "invoke_workflow AsyncFlow ! FileNotFoundError\n  Read ! FileNotFoundError\n"
+    assert call("otel", "no file") == (2, tree, "no file: no such file\n")
 
 
 def spans_of(flow: Any) -> dict[str, Any]:
@@ -231,10 +223,7 @@ def test_parallel_entries_have_spans_of_their_own():
     assert names == ["Batch[0]", "Batch[1]", "Batch[2]", "Node", "invoke_workflow Batch"]
 
 
-def test_a_missing_opentelemetry_is_one_line_that_says_what_to_install():
-    program = "import sys; sys.modules['opentelemetry'] = None; import pocketflow.otel"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (
-        done.stderr.splitlines()[-1]
-        == "ImportError: pocketflow.otel needs OpenTelemetry: pip install opentelemetry-api"
-    )
+def test_a_missing_opentelemetry_is_one_line_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    with pytest.raises(ImportError, match="^pocketflow.otel needs OpenTelemetry: pip install opentelemetry-api$"):
+        importlib.reload(otel)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
@@ -11,10 +13,13 @@ from typing import Any
 import httpx
 import uvicorn
 
-from pocketflow.serve import app
+from pocketflow.serve import Runs, app
+from tests.cookbook.runner import ROOT
 from tests.serve.watching import PATIENCE
 
 Json = dict[str, Any]
+
+JSON = {"Content-Type": "application/json"}
 
 
 class Quick(uvicorn.Server):
@@ -29,18 +34,18 @@ class Quick(uvicorn.Server):
 
 
 class Service:
-    """What is served, and a client that asks it; `at` is its host with the port."""
+    """What is served, and a client that asks it. address: host and port; runs: those of the application."""
 
-    def __init__(self, at: str, client: httpx.AsyncClient) -> None:
-        self.at, self.client = at, client
+    def __init__(self, address: tuple[str, int], client: httpx.AsyncClient, runs: Runs) -> None:
+        self.address, self.client, self.runs = address, client, runs
 
     async def get(self, path: str, **options: Any) -> Json:
         answer = await self.client.get(path, **options)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    async def post(self, path: str, status: int = 200, **body: Any) -> Json:
-        answer = await self.client.post(path, json=body)
+    async def post(self, path: str, status: int = 200, /, **body: Any) -> Json:
+        answer = await self.client.post(path, content=json.dumps(body), headers=JSON)
         assert answer.status_code == status, answer.text
         return dict(answer.json())
 
@@ -80,23 +85,54 @@ def listener() -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def serving(application: Any, **client: Any) -> AsyncIterator[Service]:
-    """An application behind a real server, on this loop."""
+async def serving(application: Any, runs: Any = None, **client: Any) -> AsyncIterator[Service]:
+    """An application behind a real server, on this loop; all that is done with it is bounded."""
     server, place = Quick(application), listener()
-    host, port = place.getsockname()
-    async with (
-        asyncio.TaskGroup() as tasks,
-        httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=PATIENCE, trust_env=False, **client) as asking,
-    ):
-        tasks.create_task(server.serve([place]))
-        try:
-            yield Service(f"{host}:{port}", asking)
-        finally:
-            await asking.aclose()
-            server.ending.set()
+    address = place.getsockname()
+    asking = httpx.AsyncClient(base_url="http://{}:{}".format(*address), timeout=PATIENCE, trust_env=False, **client)
+    task = asyncio.create_task(server.serve([place]))
+    try:
+        async with asking, asyncio.timeout(PATIENCE):
+            yield Service(address, asking, runs)
+    finally:
+        server.ending.set()
+        await asyncio.wait_for(task, PATIENCE)
 
 
 @contextlib.asynccontextmanager
 async def served(flows: Mapping[str, Any], journal: Any = None, **options: Any) -> AsyncIterator[Service]:
-    async with serving(app(flows, journal, **options)) as service:
+    studio = app(flows, journal, **options)
+    async with serving(studio, studio.state.runs) as service:
         yield service
+
+
+# Without a client that knows what is right
+
+
+@contextlib.asynccontextmanager
+async def connected(service: Service) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection, which is closed without a word at the end."""
+    reader, writer = await asyncio.open_connection(*service.address)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def sent(writer: asyncio.StreamWriter, method: str, target: str, body: bytes = b"", **headers: str) -> None:
+    """Send a request as it stands here, with `_` for `-` in the names of headers."""
+    given = {"Host": "localhost", "Content-Length": str(len(body))}
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
+    writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+    await writer.drain()
+
+
+async def asked(reader: asyncio.StreamReader) -> bytes:
+    """The status and the headers of what comes."""
+    async with asyncio.timeout(PATIENCE):
+        return await reader.readuntil(b"\r\n\r\n")
+
+
+def environment() -> dict[str, str]:
+    return {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "PYTHONUTF8": "1"}

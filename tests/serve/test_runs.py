@@ -14,6 +14,7 @@ from pocketflow.journal import Journal, pause
 
 pytest.importorskip("starlette", reason="pocketflow.serve needs starlette")
 from pocketflow.serve import Busy, Conflict, NotFound, Problem, Runs
+from pocketflow.serve.sse import Buffer, woken_by
 from tests.serve.flows import Ask, Count, Fail, Gate, Hold, Usage, Words, branches, chain, sync
 from tests.serve.watching import PATIENCE, messages, named, of_type, until, watched
 
@@ -85,6 +86,18 @@ async def test_what_is_not_kept_any_more_is_told_as_a_gap():
         assert late[0]["type"] == "gap"
         assert [event["type"] for event in late].count("gap") == 1
         assert 1 < len(late) < 100
+
+
+async def test_what_is_kept_goes_out_in_pieces_as_who_comes_late_may_not_read_them():
+    buffer = Buffer(keep=2_000_000)
+    for _ in range(100):
+        buffer.add({"text": "." * 10_000})
+    number, pieces = 0, list[bytes]()
+    while number < buffer.end:
+        number, piece = buffer.since(number)
+        pieces.append(piece)
+    assert b"".join(pieces) == b"".join(buffer.messages)
+    assert max(map(len, pieces)) < 100_000
 
 
 async def test_events_of_another_life_are_a_gap():
@@ -501,10 +514,11 @@ async def test_what_a_run_took_is_counted_over_its_stops():
 async def test_an_ended_run_is_forgotten_after_a_while_but_for_the_journal():
     async with Runs(flows={"words": chain(Words())}, linger=0.0) as runs:
         run_id = await runs.start("words", {})
+        live = runs.lives[run_id]
         await watched(runs.watch(run_id))
         async with asyncio.timeout(PATIENCE):
             while runs.lives:
-                await asyncio.sleep(0)
+                await woken_by(live.buffer.bell)
         assert (await runs.get(run_id))["event"] is None
         assert (await runs.get(run_id))["status"] == "finished"
 

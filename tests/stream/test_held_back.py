@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import gc
 import threading
-import tracemalloc
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -18,6 +16,7 @@ import pocketflow as pf
 from pocketflow.hooks import emit
 from pocketflow.stream import stream
 from tests.core.nodes import settle
+from tests.memory import memory
 from tests.stream.streams import Tokens, alone, events_of
 
 TICK = {"type": "tick"}
@@ -225,6 +224,7 @@ async def test_a_buffer_is_a_whole_number_of_at_least_1(buffer: Any):
         await events_of(Tokens(), buffer=buffer)
 
 
+@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("fails", [False, True], ids=["visits", "handled errors"])
 @pytest.mark.parametrize("kind", ["async", "sync"])
 async def test_a_long_stream_needs_no_more_memory_than_a_short_one(fails: bool, kind: str):
@@ -235,7 +235,7 @@ async def test_a_long_stream_needs_no_more_memory_than_a_short_one(fails: bool, 
 
     def count(shared: Any) -> str | None:
         shared["n"] += 1
-        return "again" if shared["n"] < 2000 else None
+        return "again" if shared["n"] < 700 else None
 
     class Async(pf.AsyncNode):
         async def exec_async(self, prep_res: Any) -> Any:
@@ -259,15 +259,10 @@ async def test_a_long_stream_needs_no_more_memory_than_a_short_one(fails: bool, 
     node - "again" >> node
     node >> pf.Node()
     used: list[int] = []
-    shared, at = {"n": 0}, [200, 2000]
-    tracemalloc.start()
-    try:
-        async with aclosing(stream(pf.AsyncFlow(node), shared)) as events:
-            async for event in events:
-                if at and event["type"] == "node_end" and shared["n"] >= at[0]:
-                    gc.collect()
-                    used.append(tracemalloc.get_traced_memory()[0])
-                    at.pop(0)
-    finally:
-        tracemalloc.stop()
-    assert used[1] - used[0] < 50_000
+    shared, at = {"n": 0}, [100, 700]
+    async with aclosing(stream(pf.AsyncFlow(node), shared)) as events:
+        async for event in events:
+            if at and event["type"] == "node_end" and shared["n"] >= at[0]:
+                used.append(memory())
+                at.pop(0)
+    assert used[1] - used[0] < 17_000

@@ -223,7 +223,7 @@ async def test_each_item_is_asked_again_with_its_own_complaint(monkeypatch):
 
 def test_without_a_model_the_rule_gives_the_data_that_is_checked(no_model):
     assert ask_for_data("one", positive, offline=lambda: {"n": 1}) == 1
-    with pytest.raises(ValueError, match="the model's answer is no use: ValueError: n must be positive"):
+    with pytest.raises(ValueError, match="the model's answer is wrong: ValueError: n must be positive"):
         ask_for_data("one", positive, offline=lambda: {"n": 0})
 
 

@@ -15,35 +15,22 @@ import pytest
 import pocketflow as pf
 from pocketflow.hooks import emit
 from pocketflow.trace import Span, Trace
-
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="needs the browser extra: pip install -e '.[browser]', and Debian's chromium"
-)
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+from tests.browser import chromium
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip("needs Debian's chromium: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 def page_in(browser: Any, width: int = 1280, scheme: str = "light", **options: Any) -> Any:
-    """A new tab; one context serves all that need no options of their own, as it takes longer than its tabs."""
-    if options or not browser.contexts:
-        browser.new_context(**options)
-    page = browser.contexts[-1 if options else 0].new_page()
+    """A tab; one serves all that need no options of their own, as a new one takes longer than what is shown in it."""
+    context = browser.new_context(**options) if options or not browser.contexts else browser.contexts[0]
+    page = context.pages[0] if context.pages else context.new_page()
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme)
+    page.mouse.move(0, 0)
     return page
 
 
@@ -166,7 +153,6 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Opened]:
     opened = Opened(browser, failed_run(), tmp_path)
     yield opened
     assert opened.troubles == []
-    opened.page.close()
 
 
 def test_the_head_says_how_it_ended(opened: Opened):
@@ -183,7 +169,6 @@ def test_a_run_of_one_visit_is_one_visit(browser: Any, tmp_path: Path):
     assert (opened.page.text_content("#summary") or "").endswith("1 visit")
     assert opened.page.text_content("#status") == "done"
     assert opened.page.locator("#failures button").count() == 0
-    opened.page.close()
 
 
 def test_the_failure_stands_at_the_top_with_its_notes_and_a_click_finds_it(opened: Opened):
@@ -196,13 +181,15 @@ def test_the_failure_stands_at_the_top_with_its_notes_and_a_click_finds_it(opene
     assert opened.page.evaluate("() => path(selected)") == "AsyncFlow/1:Call/exec[3]"
 
 
-def test_the_legend_has_only_what_occurs(opened: Opened, browser: Any, tmp_path: Path):
+def test_the_legend_has_what_occurs(opened: Opened):
     assert opened.page.locator("#keys > span").all_text_contents() == ["exec and prep", "failed", "retry and wait"]
+
+
+def test_the_legend_has_nothing_else(browser: Any, tmp_path: Path):
     with Trace() as trace:
         Fetch().run({})
     fine = Opened(browser, trace, tmp_path)
     assert fine.page.locator("#keys > span").all_text_contents() == ["exec and prep"]
-    fine.page.close()
 
 
 def test_tracks_bear_whole_names(opened: Opened):
@@ -259,7 +246,6 @@ def test_the_graph_shows_what_ran_how_often_and_how_long(browser: Any, tmp_path:
     opened.page.keyboard.press("Enter")
     assert opened.page.text_content("#card h2") == "Loop"
     assert opened.troubles == []
-    opened.page.close()
 
 
 def test_a_batch_of_many_items_is_a_strip_that_a_click_opens(browser: Any, tmp_path: Path):
@@ -273,7 +259,6 @@ def test_a_batch_of_many_items_is_a_strip_that_a_click_opens(browser: Any, tmp_p
     opened.page.get_by_role("button", name="400 items").click()
     assert opened.page.evaluate(strip) == [True, 40]
     assert opened.troubles == []
-    opened.page.close()
 
 
 def test_a_failure_among_many_items_is_found_by_a_click(browser: Any, tmp_path: Path):
@@ -286,7 +271,6 @@ def test_a_failure_among_many_items_is_found_by_a_click(browser: Any, tmp_path: 
     assert opened.facts()["path"] == "Call/exec[776]"
     red, green, blue = opened.color_of("Call/exec[776]", 0.5)
     assert red > 2 * max(green, blue)
-    opened.page.close()
 
 
 def test_what_was_said_and_what_it_cost_stand_in_the_card(browser: Any, tmp_path: Path):
@@ -310,7 +294,6 @@ def test_what_was_said_and_what_it_cost_stand_in_the_card(browser: Any, tmp_path
     assert (opened.facts()["tokens"], opened.facts()["model"]) == ("1,200 in, 30 out", "small")
     assert opened.page.locator("#nodes td").all_text_contents()[-2:] == ["1,200", "30"]
     assert opened.troubles == []
-    opened.page.close()
 
 
 def test_the_wheel_zooms_at_the_mouse_with_ctrl_and_else_scrolls(opened: Opened):
@@ -369,7 +352,7 @@ def test_two_fingers_zoom(browser: Any, tmp_path: Path):
     begin, end = opened.view()
     assert end - begin == pytest.approx((everything[1] - everything[0]) / 2)
     assert opened.troubles == []
-    opened.page.close()
+    opened.page.context.close()
 
 
 def test_the_buttons_zoom_for_those_without_a_wheel(opened: Opened):
@@ -405,7 +388,6 @@ def test_nothing_of_the_run_becomes_markup(browser: Any, tmp_path: Path):
     assert opened.page.locator("script").count() == 2
     assert opened.page.locator("img").count() == 0
     assert opened.troubles == []
-    opened.page.close()
 
 
 def test_fifty_thousand_steps_load_and_zoom(browser: Any, tmp_path: Path):
@@ -436,7 +418,6 @@ def test_fifty_thousand_steps_load_and_zoom(browser: Any, tmp_path: Path):
     opened.page.mouse.move(800, middle)
     assert "Call[" in (opened.page.text_content("#tip") or "")
     assert opened.troubles == []
-    opened.page.close()
 
 
 def test_of_very_many_tracks_the_first_are_there_and_the_rest_a_click_away(browser: Any, tmp_path: Path):
@@ -447,7 +428,6 @@ def test_of_very_many_tracks_the_first_are_there_and_the_rest_a_click_away(brows
     assert opened.page.locator(".track canvas").count() == 1 + 120
     opened.page.get_by_role("button", name="Show 181 more tracks").click()
     assert opened.page.locator(".track canvas").count() == 1 + 301
-    opened.page.close()
 
 
 @pytest.mark.parametrize("width", [400, 1280])
@@ -458,11 +438,9 @@ def test_it_fits_the_width_and_follows_the_scheme(browser: Any, tmp_path: Path, 
     paper = opened.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", paper))) > 600) == (scheme == "light")
     assert opened.troubles == []
-    opened.page.close()
 
 
 def test_a_trace_of_nothing_says_so(browser: Any, tmp_path: Path):
     opened = Opened(browser, Trace(), tmp_path)
     assert opened.page.text_content("h1") == "Nothing ran"
     assert opened.troubles == []
-    opened.page.close()

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import re
 import struct
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from tests.cookbook.runner import ROOT, run
+import pytest
+
+from tests.browser import chromium
+from tests.cookbook.runner import ROOT, call, run
 
 PICTURE = ROOT / "cookbook" / "trace.png"
 WIDTH, HEIGHT = 1280, 860
+
+
+pytestmark = pytest.mark.usefixtures("at_once")
 
 
 def test_tracing_prints_what_ran_and_writes_a_page(tmp_path: Path):
@@ -41,9 +45,8 @@ def test_tracing_prints_what_ran_and_writes_a_page(tmp_path: Path):
 
 def test_tracing_into_a_folder_that_is_not_there_is_one_line(tmp_path: Path):
     page = tmp_path / "missing" / "run.html"
-    command = [sys.executable, "-m", "cookbook.tracing", str(page)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stderr) == (2, f"{page}: no such file\n")
+    status, _, err = call("tracing", str(page))
+    assert (status, err) == (2, f"{page}: no such file\n")
 
 
 def test_the_picture_is_small_and_as_wide_as_a_desktop():
@@ -53,10 +56,7 @@ def test_the_picture_is_small_and_as_wide_as_a_desktop():
 
 
 def test_tracing_into_a_file_of_another_kind_is_refused_before_anything_runs():
-    command = [sys.executable, "-m", "cookbook.tracing", "run.txt"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    told = (done.returncode, done.stdout, done.stderr)
-    assert told == (2, "", "run.txt: write a name that ends in .html or .json\n")
+    assert call("tracing", "run.txt") == (2, "", "run.txt: write a name that ends in .html or .json\n")
 
 
 def take_picture() -> None:
@@ -67,19 +67,13 @@ def take_picture() -> None:
 
 
 def shoot(page: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
-    from tests.trace.test_page import ARGUMENTS, CHROMIUM
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+    with chromium() as browser:
         tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         tab.goto(page.as_uri())
         tab.evaluate("() => select(run.start.findIndex((_, span) => path(span).endsWith('exec[2]')))")
         tab.evaluate("() => scrollTo(0, 0)")
         tab.wait_for_timeout(200)
         tab.screenshot(path=PICTURE)
-        browser.close()
 
 
 if __name__ == "__main__":

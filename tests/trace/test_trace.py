@@ -8,7 +8,6 @@ import html
 import json
 import random
 import threading
-import tracemalloc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -21,6 +20,7 @@ import pocketflow as pf
 from pocketflow.hooks import Hook, Skip, Step, emit, hooked
 from pocketflow.journal import Journal
 from pocketflow.trace import Retry, Span, Trace
+from tests.memory import memory
 from tests.trace.made import Clock, Pause, failing, named
 
 
@@ -487,16 +487,12 @@ def test_a_trace_keeps_nothing_of_the_store_alive():
     assert len(trace.spans[0].action or "") <= 500
 
 
+@pytest.mark.usefixtures("traced")
 def test_a_step_costs_some_hundred_bytes():
-    node = named("Call", pf.BatchNode, prep=lambda _: range(10_000), exec=lambda _: None)()
-    tracemalloc.start()
-    try:
-        with Trace() as trace:
-            node.run({})
-        gc.collect()
-        assert tracemalloc.get_traced_memory()[0] / len(trace.spans) < 500
-    finally:
-        tracemalloc.stop()
+    node = named("Call", pf.BatchNode, prep=lambda _: range(5_000), exec=lambda _: None)()
+    with Trace() as trace:
+        node.run({})
+    assert memory() / len(trace.spans) < 500
 
 
 # Chrome trace events

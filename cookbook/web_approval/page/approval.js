@@ -23,7 +23,7 @@ async function post(path, body = {}) {
 }
 
 function card(run) {
-  const article = make("article", {}, make("p", { className: "message" }, run.shared.message));
+  const article = make("article", {}, make("p", { className: "message" }, run.shared.message ?? run.run_id));
   if (run.shared.draft) article.append(make("p", { className: "draft" }, run.shared.draft));
   article.append(...next(run));
   return article;

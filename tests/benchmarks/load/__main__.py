@@ -20,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from importlib import resources
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -68,8 +70,8 @@ class Server(NamedTuple):
 
 
 @contextlib.contextmanager
-def process(*command: str) -> Iterator[subprocess.Popen[str]]:
-    running = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True)
+def process(*command: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    running = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True, **options)
     try:
         yield running
     finally:
@@ -126,22 +128,26 @@ async def watched(server: Server, plans: list[Plan], paths: list[str], last: str
     await each(watcher.began.wait() for watcher in watchers)
     assert time.monotonic() < begin, "not all were connected in time: write a larger --settle"
     await until(begin)
-    cpu, client_cpu, memory = server.cpu(), time.process_time(), [server.memory()]
-    for half in (1, 2):
-        await until(begin + half / 2 * plans[0]["count"] / plans[0]["rate"])
-        memory.append(server.memory())
-    seconds = time.monotonic() - begin
-    cpu, client_cpu = (server.cpu() - cpu) / seconds, (time.process_time() - client_cpu) / seconds
+    before, memory = (server.cpu(), time.process_time()), [server.memory()]
+    await until(begin + plans[0]["count"] / plans[0]["rate"] / 2)
+    memory.append(server.memory())
     await each(watcher.ended.wait() for watcher in watchers)
-    late = [
-        sent - plan["begin"] - number / plan["rate"]
-        for plan, watcher in zip(plans, watchers[:: len(paths)], strict=True)
-        for number, sent in enumerate(watcher.sent)
-    ]
+    memory.append(server.memory())
+    after, seconds = (server.cpu(), time.process_time()), time.monotonic() - begin
     for watcher in watchers:
         assert not watcher.faults, watcher.faults
         assert len(watcher.sent) == plans[0]["count"], f"{len(watcher.sent)} of {plans[0]['count']} events came"
-    return Load(watchers, sleeping, late, cpu, client_cpu, memory)
+    cpu, client_cpu = ((now - then) / seconds for now, then in zip(after, before, strict=True))
+    return Load(watchers, sleeping, late(plans, watchers[:: len(paths)]), cpu, client_cpu, memory)
+
+
+def late(plans: list[Plan], watchers: list[Watcher]) -> list[float]:
+    """By how many seconds each event was sent after it was due; one watcher tells it of a run."""
+    return [
+        sent - plan["begin"] - number / plan["rate"]
+        for plan, watcher in zip(plans, watchers, strict=True)
+        for number, sent in enumerate(watcher.sent)
+    ]
 
 
 def ms(seconds: list[float], *percents: int) -> str:
@@ -192,7 +198,7 @@ async def many(args: Args) -> AsyncIterator[Row]:
 
 async def slow(args: Args) -> AsyncIterator[Row]:
     """Watchers that do not read, beside others that do."""
-    with serving(keep=10 * LARGE) as server:
+    with serving(keep=100 * LARGE) as server:
         load = await watched(server, [plan(args, args.rate, LARGE)], [STREAM] * 10, slow=10)
         for watcher in load.slow:
             watcher.read()
@@ -211,37 +217,31 @@ async def limit(args: Args) -> AsyncIterator[Row]:
         began = time.monotonic()
         answers = await asyncio.gather(*(server.client.ask("POST", START, {"shared": shared}) for _ in range(50)))
         seconds = time.monotonic() - began
-        refused = [answer for answer in answers if answer.status == 503]
-        assert [answer.status for answer in answers].count(201) == 24, answers
-        assert len(refused) == 26 and all(int(answer.headers["retry-after"]) for answer in refused), answers
-        watchers = [
-            await server.client.watch(STREAM.format(answer.json["run_id"]))
-            for answer in answers
-            if answer.status == 201
-        ]
+        assert Counter(answer.status for answer in answers) == {201: 24, 503: 26}, answers
+        assert all(int(answer.headers["retry-after"]) > 0 for answer in answers if answer.status == 503), answers
+        started = [answer.json["run_id"] for answer in answers if answer.status == 201]
+        watchers = [await server.client.watch(STREAM.format(run_id)) for run_id in started]
         await each(watcher.ended.wait() for watcher in watchers)
         runs = (await server.client.ask("GET", "/api/runs")).json["runs"]
-        assert [run["status"] for run in runs] == ["finished"] * 24, runs
-    yield Row(
-        "50 runs at once, 8 may run and 16 wait: started, refused", f"24 finished, {len(refused)} got 503", "24, 26"
-    )
-    yield Row("the same: all 50 answered", f"after {1000 * seconds:.0f} ms")
+        assert {run["run_id"]: run["status"] for run in runs} == dict.fromkeys(started, "finished"), runs
+    what = "50 runs at once, where 8 may run and 16 wait"
+    yield Row(f"{what}: finished, refused with 503", "24, 26", "24, 26")
+    yield Row(f"{what}: all answered after", f"{1000 * seconds:.0f} ms")
 
 
 async def start(args: Args) -> AsyncIterator[Row]:
     """A server that nobody asks anything."""
     figures = [await started() for _ in range(7)]
     seconds, memory = (sorted(column) for column in zip(*figures, strict=True))
-    yield Row(
-        "`pocketflow serve`: until the first answer", f"{median(seconds):.2f} s ({seconds[0]:.2f} to {seconds[-1]:.2f})"
-    )
+    range_ = f"{seconds[0]:.2f} to {seconds[-1]:.2f}"
+    yield Row("`pocketflow serve`: until the first answer", f"{median(seconds):.2f} s ({range_})")
     yield Row("`pocketflow serve`: memory at rest", f"{median(memory):.1f} MB")
 
 
 async def started() -> tuple[float, float]:
     """The seconds until a server answers, and its memory in MB."""
     began = time.monotonic()
-    with process("pocketflow", "serve", f"{MODULE}:flow", "--port", "0") as running:
+    with process("pocketflow", "serve", f"{MODULE}:flow", "--port", "0", stderr=subprocess.DEVNULL) as running:
         assert running.stdout
         port = int(running.stdout.readline().rstrip("/\n").rpartition(":")[2])
         server = Server(running.pid, Client(port))
@@ -252,27 +252,26 @@ async def started() -> tuple[float, float]:
 
 async def size(args: Args) -> AsyncIterator[Row]:
     """What is installed beside the package, and what a browser loads."""
+    yield installed()
+    folder = Path(pocketflow.__file__).parent
+    of_all, of_serve = (weight(it, "*.py") / 1e3 for it in (folder, folder / "serve"))
+    yield Row("the sources of pocketflow, of pocketflow.serve in it", f"{of_all:.0f} kB, {of_serve:.0f} kB")
+    page = [file.read_bytes() for file in resources.files("pocketflow.serve").joinpath("page").iterdir()]
+    plain, packed = (sum(map(len, files)) / 1e3 for files in (page, [*map(gzip.compress, page)]))
+    yield Row("the page as it is sent, and as a proxy packs it", f"{plain:.1f} kB, {packed:.1f} kB", "60 kB")
+
+
+def installed() -> Row:
     with tempfile.TemporaryDirectory() as target:
         pip = ["pip", "install", "--quiet", "--disable-pip-version-check", "--target", target]
         subprocess.run([sys.executable, "-m", *pip, *EXTRA], check=True)
         names = sorted(path.name.partition("-")[0] for path in Path(target).glob("*.dist-info"))
-        yield Row(f"installed by pip, compiled: {', '.join(names)}", f"{weight(Path(target)) / 1e6:.1f} MB", "5 MB")
-    folder = Path(pocketflow.__file__).parent
-    yield Row(
-        "the sources of pocketflow, of which of pocketflow.serve", f"{sources(folder)}, {sources(folder / 'serve')}"
-    )
-    page = [path.read_bytes() for path in (folder / "serve/page").iterdir()]
-    plain, packed = (sum(map(len, files)) / 1e3 for files in (page, [*map(gzip.compress, page)]))
-    yield Row("the page, as it is sent, and if a proxy packs it", f"{plain:.1f} kB, {packed:.1f} kB", "60 kB")
+        return Row(f"installed: {', '.join(names)}", f"{weight(Path(target)) / 1e6:.1f} MB", "5 MB")
 
 
 def weight(folder: Path, pattern: str = "*") -> int:
     """Bytes of the files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob(pattern) if path.is_file())
-
-
-def sources(folder: Path) -> str:
-    return f"{weight(folder, '*.py') / 1e3:.0f} kB"
 
 
 CASES: dict[str, Case] = {case.__name__: case for case in (one, many, slow, limit, start, size)}

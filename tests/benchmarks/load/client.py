@@ -70,9 +70,9 @@ class Watcher(asyncio.Protocol):
 
     def __init__(self, path: str, last: str, is_slow: bool) -> None:
         self.path, self.last, self.is_slow = path, last, is_slow
-        self.rest, self.parts = b"", 0
+        self.rest = b""
         self.next_ids: dict[bytes, int] = {}  # the page's stream is made of two, of which each counts
-        self.sent, self.ages = array("d"), array("d")
+        self.next_text, self.sent, self.ages = 0, array("d"), array("d")
         self.types = Counter[str]()
         self.faults: list[str] = []
         self.began, self.ended = asyncio.Event(), asyncio.Event()
@@ -90,7 +90,6 @@ class Watcher(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now = time.monotonic()
         self.began.set()
-        self.parts += 1
         self.rest += data
         done = 0
         for message in MESSAGE.finditer(self.rest):
@@ -104,8 +103,9 @@ class Watcher(asyncio.Protocol):
                 self.faults.append(f"id {int(id)} in place of {self.next_ids[life]}")
             self.next_ids[life] = int(id) + 1
         if number is not None:
-            if int(number) != len(self.sent):
-                self.faults.append(f"text {int(number)} in place of {len(self.sent)}")
+            if int(number) != self.next_text:
+                self.faults.append(f"text {int(number)} in place of {self.next_text}")
+            self.next_text = int(number) + 1
             self.sent.append(float(sent))
             self.ages.append(now - float(sent))
         elif type is not None:

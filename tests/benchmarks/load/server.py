@@ -41,9 +41,9 @@ def main(options: dict[str, Any]) -> None:
     from pocketflow.serve import app
     from pocketflow.serve.server import serve
 
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        port = listener.getsockname()[1]
-        serve(app({"tick": flow}, **options), listener, started=lambda: print(port, flush=True), stuck=len)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(listener.getsockname()[1], flush=True)
+        serve(app({"tick": flow}, **options), listener, stuck=print)
 
 
 if __name__ == "__main__":
