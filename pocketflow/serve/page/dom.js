@@ -12,7 +12,7 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-/** Set properties of an element, or of that with an id: those that differ, as to write the others takes time. */
+/** Set the properties of an element, or of that with an id, that differ: to write the others takes time. */
 export function set(it, properties) {
   it = target(it);
   for (const [name, value] of Object.entries(properties)) if (it[name] !== value) it[name] = value;
@@ -54,7 +54,7 @@ export function following(scroller, write) {
 
 // Words and signs
 
-/** How a state looks without colour. */
+/** What states look like without colour. */
 export const MARKS = {
   running: "●", done: "✓", finished: "✓", restored: "↺", waiting: "…", paused: "?", failed: "✕",
   stopped: "■", interrupted: "■",

@@ -18,7 +18,7 @@ async function call(method, url, body) {
   return told;
 }
 
-const isUnreachable = error => error instanceof TypeError; // which is what fetch raises then
+const isUnreachable = error => error instanceof TypeError; // as fetch raises it
 
 // What a person asks for
 

@@ -43,7 +43,7 @@ function drawRail() {
 const canStart = () => state.flows?.get(state.flow)?.findings.length === 0;
 
 function makeRun({ run_id: id }) {
-  const parts = { sign: sign(), name: element("b.cut"), time: element("small"), facts: element("small.cut") };
+  const parts = { sign: sign(), name: element("span.cut"), time: element("small"), facts: element("small.cut") };
   parts.run = element("button.run", { title: id, onclick: () => choose(id) }, ...Object.values(parts));
   parts.remove = element("button.plain.remove", { title: `Delete ${id}`, onclick: () => askToDelete(id) }, "✕");
   return Object.assign(element("li", {}, parts.run, parts.remove), { parts });
