@@ -8,14 +8,14 @@ progress, and a call that it gives up cancels the run. A ToolError is for the mo
 other exception goes to stderr, and the model learns only that the tool failed.
 """
 
+import builtins
 import contextlib
-import importlib
 import inspect
-import operator
+import pydoc
 import sys
 
 from cookbook.deep_research import DEPTH, research_flow
-from cookbook.search import MODULES
+from cookbook.search import LIBRARY
 from cookbook.terminal import run
 from pocketflow.stream import stream
 
@@ -46,11 +46,11 @@ async def research(question: str, context: Context) -> str:
 @server.tool()
 def signature(name: str) -> str:
     """The parameters of a function or class of Python's library, such as shutil.copy."""
-    module = max((module for module in MODULES if name.startswith(f"{module}.")), key=len, default="builtins")
+    first = name.partition(".")[0]
+    known = hasattr(builtins, first) or any(first == module.partition(".")[0] for module in LIBRARY)
     try:
-        found = operator.attrgetter(name.removeprefix(f"{module}."))(importlib.import_module(module))
-        return f"{name}{inspect.signature(found)}"
-    except (AttributeError, TypeError, ValueError):
+        return f"{name}{inspect.signature(pydoc.locate(name) if known else None)}"
+    except (TypeError, ValueError):
         raise ToolError(f"Python knows no signature of {name}") from None
 
 

@@ -3,9 +3,9 @@
     pip install pydantic
     python -m cookbook.structured_output [FILE]     (without a FILE: a short letter)
 
-The schema of `Person` goes into the prompt, and `Person.model_validate` reads the answer. What it
-raises fails the attempt, and the node's next attempt shows it to the model. Without a model, a rule
-forgets to normalize the skills on its first attempt, as models do, so that you see the repair.
+The schema of `Person` goes into the prompt, and `Person.model_validate` reads the answer. If it does
+not fit, the attempt fails, and the node's next attempt tells the model why. Without a model, a rule
+writes a skill wrong on its first attempt, as models do, so that you see the repair.
 """
 
 import json
@@ -19,7 +19,7 @@ from cookbook.terminal import run
 from pocketflow import Flow, Node
 
 try:
-    from pydantic import BaseModel, Field
+    from pydantic import BaseModel, Field, ValidationError
 except ImportError:
     sys.exit(print("needs pydantic: pip install pydantic", file=sys.stderr) or 2)
 
@@ -52,11 +52,21 @@ class Extract(Node):
 
     def exec(self, letter):
         prompt = PROMPT.format(letter=letter, schema=json.dumps(Person.model_json_schema()))
-        return ask_for_data(prompt, Person.model_validate, offline=lambda: read(letter, tidy=self.cur_retry > 0))
+        return ask_for_data(prompt, check, offline=lambda: read(letter, tidy=self.cur_retry > 0))
 
     def post(self, shared, letter, person):
         shared["person"] = person
         print(f"accepted at attempt {self.cur_retry + 1}")
+
+
+def check(data):
+    """The person; or what is wrong with the data, as the next attempt tells it to the model."""
+    try:
+        return Person.model_validate(data)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        print(f"rejected: {'; '.join(faults)}")
+        raise ValueError("; ".join(faults)) from None
 
 
 def read(letter, tidy):
@@ -66,7 +76,7 @@ def read(letter, tidy):
     return {
         "name": (letter.strip().splitlines() or [""])[0],
         "email": email[0] if email else "",
-        "skills": [skill.lower() for skill in skills] if tidy else skills,
+        "skills": [skill if skill == "SQL" and not tidy else skill.lower() for skill in skills],
     }
 
 

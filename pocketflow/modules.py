@@ -66,7 +66,7 @@ def flow_of(target: str, base_dir: str | Path | None = None) -> Any:
 
 def module_of(source: str, base_dir: str | Path | None = None) -> ModuleType:
     """The module of a source, which is a file if it ends in ".py", else a name."""
-    return module_of_file(source) if source.endswith(".py") else module_named(source, base_dir)
+    return module_of_file(source, base_dir) if source.endswith(".py") else module_named(source, base_dir)
 
 
 def flows_of(module: ModuleType) -> dict[str, Any]:
@@ -111,15 +111,17 @@ def module_named(name: str, base_dir: str | Path | None = None) -> ModuleType:
     raise NotFound(f"no module {name!r}{place} to import: tried {', '.join(tried)}", name=name)
 
 
-def module_of_file(path: str | Path) -> ModuleType:
-    """The module of a file, imported once; files next to it can be imported, too."""
+def module_of_file(path: str | Path, base_dir: str | Path | None = None) -> ModuleType:
+    """The module of a file, imported once; files next to it can be imported, too, and those in `base_dir`."""
     path = Path(path).resolve()
     if not path.is_file():
         raise NotFound(f"{path}: no such file")
     for module in list(sys.modules.values()):
         if getattr(module, "__file__", None) == str(path):
             return module
-    _importable(path.parent)
+    for folder in (path.parent, base_dir):
+        if folder is not None:
+            _importable(Path(folder))
     return _run_file(path, path.stem if _is_imported_as(path.stem, path) else f"{path.stem} of {path}")
 
 

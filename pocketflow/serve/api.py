@@ -315,7 +315,10 @@ def _problem(_: Request, problem: Exception) -> Response:
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     methods = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
-    told = {404: f"there is nothing at {request.url.path:.200}", 405: f"{request.method} does nothing here: use {methods}"}
+    told = {
+        404: f"there is nothing at {request.url.path:.200}",
+        405: f"{request.method} does nothing here: use {methods}",
+    }
     return _Json({"error": told.get(error.status_code, error.detail)}, error.status_code, error.headers)
 
 

@@ -168,6 +168,13 @@ def test_what_stands_beside_a_file_can_be_imported_also_while_it_runs(folder: Pa
     assert module_of_file(folder / "late.py").f() == 42
 
 
+def test_a_file_in_a_package_may_import_the_package_from_base_dir(folder: Path):
+    (folder / "shops").mkdir()
+    (folder / "shops" / "prices.py").write_text("price = 42")
+    (folder / "shops" / "sale.py").write_text("from shops.prices import price")
+    assert module_of(str(folder / "shops" / "sale.py"), folder).price == 42
+
+
 def test_a_file_that_is_called_like_a_module_of_python_stands_for_none(folder: Path):
     (folder / "colorsys.py").write_text("import fractions\nmine = True")
     (folder / "fractions.py").write_text("raise AssertionError('taken by accident')")
