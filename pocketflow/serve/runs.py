@@ -99,7 +99,7 @@ class Live:
     def tell(self, event: Json) -> None:
         """Fold an event of the stream into the state, and pass it on."""
         told = self.state.apply(event)
-        self.refreshed += bool(told.pop("refresh", False))
+        self.refreshed += bool(told["changes"].pop("refresh", False))
         self.is_asking |= event["type"] == "pause"
         self.buffer.add(told)
 
@@ -110,10 +110,10 @@ class Live:
     def change(self, **run: Any) -> None:
         """Tell how the run is now."""
         self.run |= run
-        told: Json = {"type": "status", "path": "", "run": run}
+        changes: Json = {"run": run}
         if self.run["status"] in STOPPED:
-            told["nodes"] = self.state.stop(self.run["status"], self.run["questions"])
-        self.buffer.add(told)
+            changes["nodes"] = self.state.stop(self.run["status"], self.run["questions"])
+        self.buffer.add({"type": "status", "path": "", "changes": changes})
 
 
 class _Results(Hook):
