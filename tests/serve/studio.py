@@ -12,12 +12,12 @@ from typing import Any, Self
 
 import pytest
 
-from pocketflow.serve import app
-
+pytest.importorskip("starlette", reason="needs the serve extra: pip install -e '.[serve]'")
 uvicorn = pytest.importorskip("uvicorn", reason="needs the serve extra: pip install -e '.[serve]'")
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="needs the browser extra: pip install -e '.[browser]', and Debian's chromium"
 )
+from pocketflow.serve import app
 
 PATIENCE = 10  # seconds, after which a test has failed
 CHROMIUM = Path("/usr/bin/chromium")

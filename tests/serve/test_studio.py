@@ -186,6 +186,24 @@ def test_ten_tabs_are_served_as_those_behind_let_go_of_their_connection(opened: 
         studios[0].shows(".card pre", "to be or not")
 
 
+def test_an_output_is_followed_to_its_end_unless_one_scrolls_up(opened: Open):
+    gate = Gate()
+    long = f"{'word ' * 2000}end"
+    with Served({"words": branches(Words(long, gate, "One"), Words(long, gate, "Two"))}) as served:
+        studio = opened(served, f"#run={served.start('words')}")
+        studio.says(".card >> nth=0 >> pre", "word " * 1999)
+        studio.says(".card >> nth=1 >> pre", "word " * 1999)
+        studio.one(".card pre").first.evaluate("body => { body.scrollTop = 0; }")
+        served.do(gate.open.set)
+        studio.says(".card >> nth=0 >> pre", "end")
+        studio.says(".card >> nth=1 >> pre", "end")
+        at = studio.one(".card pre").evaluate_all(
+            "all => all.map(it => [it.scrollTop, it.scrollHeight - it.clientHeight])"
+        )
+        assert at[0][0] == 0
+        assert at[1][0] == pytest.approx(at[1][1], abs=2)
+
+
 def test_a_reload_shows_the_same_run_and_view(opened: Open):
     gate = Gate()
     with Served({"words": chain(Words(gate=gate))}) as served:
@@ -338,7 +356,7 @@ def test_nothing_of_a_run_becomes_markup(opened: Open):
     class Hostile(pf.AsyncNode):
         async def exec_async(self, prep_res: Any) -> str:
             await gate.passed()
-            emit({"type": HOSTILE, HOSTILE: HOSTILE})
+            emit({"type": HOSTILE, HOSTILE: HOSTILE, "output": "mine", "run": {"status": "failed"}, "nodes": 1})
             return HOSTILE
 
         async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> str:
@@ -361,7 +379,7 @@ def test_nothing_of_a_run_becomes_markup(opened: Open):
         studio.value("__proto__").wait_for()
         studio.value(HOSTILE).wait_for()
         studio.tab("Events")
-        studio.says("#lines", f"{HOSTILE} {HOSTILE}")
+        studio.says("#lines", f"{HOSTILE} {HOSTILE} · output mine")
         studio.button(HOSTILE).click()
         studio.shows("#status", "✓ finished")
         assert studio.one("script").count() == 1

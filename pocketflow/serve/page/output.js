@@ -87,7 +87,7 @@ const drawStep = (item, { at }) => mark(item, "aria-current", at === state.at ? 
 
 // Events
 
-const KNOWN = "type path node id item nodes output append run run_id changes".split(" "); // what is said elsewhere
+const KNOWN = "type path node id item run_id changes".split(" "); // what is said elsewhere
 let drawn = ""; // which run, filter and last event stand there
 
 find("filter").oninput = ({ target }) => changed({ filter: target.value });
@@ -104,9 +104,9 @@ export function drawEvents() {
 
 /** Its type, where it is from, and all else that it says. */
 function textsOf(event) {
-  const { type, path = "", item, changes, run = changes?.run } = event;
+  const { type, path, item, changes } = event;
   const own = Object.entries(event).filter(([name, value]) => !KNOWN.includes(name) && value !== null);
-  const words = [type === "status" && run?.status, ...own.map(([name, value]) => `${name} ${asText(value)}`)];
+  const words = [type === "status" && changes.run?.status, ...own.map(([name, value]) => `${name} ${asText(value)}`)];
   return [type, item === undefined ? path : `${path}[${item}]`, joined(words)];
 }
 

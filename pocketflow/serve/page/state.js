@@ -93,7 +93,7 @@ function toldRun(summary) {
 }
 
 function toldEvent(event) {
-  const { nodes = {}, output, append, run } = event.changes ?? event;
+  const { nodes = {}, output, append, run } = event.changes;
   for (const [id, node] of Object.entries(nodes)) state.nodes.set(id, node);
   if (output) toldOutput(output);
   if (append) appended(append);
