@@ -13,10 +13,11 @@ from typing import Any, Self
 import pytest
 
 pytest.importorskip("starlette", reason="needs the serve extra: pip install -e '.[serve]'")
-uvicorn = pytest.importorskip("uvicorn", reason="needs the serve extra: pip install -e '.[serve]'")
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="needs the browser extra: pip install -e '.[browser]', and Debian's chromium"
-)
+pytest.importorskip("uvicorn", reason="needs the serve extra: pip install -e '.[serve]'")
+pytest.importorskip("playwright", reason="needs the browser extra: pip install -e '.[browser]', and Debian's chromium")
+import uvicorn
+from playwright import sync_api as playwright
+
 from pocketflow.serve import app
 
 PATIENCE = 10  # seconds, after which a test has failed
