@@ -79,6 +79,18 @@ def test_a_mistake_in_json_is_pointed_at_and_what_was_written_is_kept(opened: Op
         assert field.input_value() == '{"topic": "bees"}'
 
 
+def test_what_the_server_refuses_is_said_in_the_form(opened: Open):
+    with Served({"words": chain(Words())}) as served:
+        served.start("words", run_id="monday")
+        studio = opened(served)
+        studio.start("{}", "monday")
+        studio.says("#new-error", "'monday'")
+        studio.one("#run-name").fill("tuesday")
+        studio.button("Start").click()
+        studio.shows("#name", "tuesday")
+        studio.troubles[:] = [trouble for trouble in studio.troubles if "409" not in trouble]
+
+
 def test_the_form_of_a_dataflow_asks_for_its_inputs(opened: Open):
     @task
     def trip(city: str, days: int = 3, budget: float = 99.5, vegan: bool = False, extra: object = None) -> str:

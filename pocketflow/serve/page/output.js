@@ -42,7 +42,7 @@ function empty() {
 }
 
 function makeCard() {
-  const parts = { sign: sign(), label: element("b.cut"), size: element("small") };
+  const parts = { sign: sign(), label: element("b.cut"), size: element("small.cut") };
   const header = element("header", {}, ...Object.values(parts));
   Object.assign(parts, { cut: element("p.note"), body: element("pre", { tabIndex: 0 }) });
   return Object.assign(element("article.card", {}, header, parts.cut, parts.body), { parts, text: "" });
