@@ -100,19 +100,18 @@ approve - "again" >> research
 flow = AsyncFlow(start=research)
 
 
-async def ask_here(journal, shared):
-    """Run the flow, and ask in the terminal what the studio would ask."""
-    while True:
-        try:
-            return await journal.run_async(flow, shared, run_id="article")
-        except Paused as paused:
-            print(f"{journal.load('article')['article']}\n")
-            answer(journal, input(f"{paused.question} {' or '.join(paused.choices)}: ").strip())
-
-
-def answer(journal, choice):
+def run_until_asked(journal, shared):
+    """Run the flow until it asks, and return what; None at its end."""
     try:
-        journal.answer("article", choice)
+        asyncio.run(journal.run_async(flow, shared, run_id="article"))
+    except Paused as paused:
+        return paused
+
+
+def answer(journal, paused):
+    print(f"{journal.load('article')['article']}\n")
+    try:
+        journal.answer("article", input(f"{paused.question} {' or '.join(paused.choices)}: ").strip())
     except JournalError as error:  # none of the choices: the run asks again
         print(error)
 
@@ -120,7 +119,8 @@ def answer(journal, choice):
 def main():
     shared = {"subject": argument(SUBJECT)}
     with tempfile.TemporaryDirectory() as folder, Journal(f"{folder}/runs.db") as journal:
-        asyncio.run(ask_here(journal, shared))
+        while paused := run_until_asked(journal, shared):
+            answer(journal, paused)
     print("Published." if shared.get("published") else shared["article"])
 
 
