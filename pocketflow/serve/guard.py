@@ -64,7 +64,11 @@ class Guard:
         return guarded
 
     def _refuse_place(self, request: Request) -> Response | None:
-        """Refuse a host that is not ours, and what the page of another one asks for."""
+        """Refuse a host that is not ours, and what the page of another one asks for.
+
+        Ports do not count, as proxies leave them out. The page of another port can neither read an answer nor send
+        JSON, as nothing here tells a browser that it may.
+        """
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         name = _name(host)
         if not name or (self.hosts is not None and name not in self.hosts):
@@ -81,7 +85,7 @@ class Guard:
         if is_page and _same(request.query_params.get("token", ""), self.token):
             response = RedirectResponse("./", 303)
             # Without a path it is for the folder that the browser sees, which a proxy may call as it likes.
-            flags: Any = {"path": None, "secure": request.url.scheme == "https", "httponly": True}
+            flags: Any = {"path": None, "secure": request.scope["scheme"] == "https", "httponly": True}
             response.set_cookie(self.cookie, self.key, samesite="strict", **flags)
             return response
         if is_page:

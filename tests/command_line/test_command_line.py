@@ -12,7 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -528,9 +528,9 @@ def test_a_graph_that_changed_is_refused_unless_allowed(pf: Run, tmp_path: Path)
 
 
 @contextlib.contextmanager
-def waiting(tmp_path: Path, *words: str) -> Iterator[Any]:
+def waiting(tmp_path: Path, *words: str, shell: Sequence[str] = ()) -> Iterator[Any]:
     """A run in which a node prints to stderr that it waits."""
-    command, pipe = [sys.executable, "-u", "-m", "pocketflow", "run", *words], subprocess.PIPE
+    command, pipe = [*shell, sys.executable, "-u", "-m", "pocketflow", "run", *words], subprocess.PIPE
     process: Any
     with started(command, cwd=tmp_path, env=environment(), stdin=pipe, stdout=pipe, stderr=pipe) as process:
         yield process
@@ -568,6 +568,17 @@ def test_sigterm_ends_a_run_in_order_with_its_trace_written_and_the_run_resumabl
     for flow in flows:
         assert (tmp_path / f"{flow}.json").exists()
         assert f"interrupted {flow}\n" in pf("runs", "r.db").out
+
+
+@pytest.mark.parametrize("flow", ["hangs", "slow"])
+def test_sigterm_ends_a_run_that_a_script_started_in_the_background(pf: Run, tmp_path: Path, flow: str):
+    """There shells have Ctrl-C ignored."""
+    shell = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    with waiting(tmp_path, f"flows.py:{flow}", shell=shell) as process:
+        assert "waiting\n" in process.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=20) == ("", "interrupted\n")
+        assert process.returncode == 143
 
 
 def test_journaled_runs_that_are_interrupted_go_on_where_they_stopped(pf: Run, tmp_path: Path):

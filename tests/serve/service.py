@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import uvicorn
 
 from pocketflow.serve import Runs, app
 from tests.cookbook.runner import ROOT
+from tests.processes import started
 from tests.serve.watching import PATIENCE
 
 Json = dict[str, Any]
@@ -186,22 +186,13 @@ class Command:
 
 @contextlib.contextmanager
 def command(folder: Path, *words: str, program: Sequence[str] = ("-m", "pocketflow")) -> Iterator[Command]:
-    """The command in a folder, when it serves on any port that is free; killed at the end if need be."""
-    at = [] if "--port" in words else ["--port", "0"]
-    process = subprocess.Popen(
-        [sys.executable, *program, "serve", *words, *at], cwd=folder, env=environment(), text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    late = threading.Timer(2 * PATIENCE, process.kill)
-    late.start()
-    try:
+    """The command in a folder, when it serves, on any port that is free; killed at the end if need be."""
+    port = [] if "--port" in words else ["--port", "0"]
+    pipes: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with started([sys.executable, *program, "serve", *words, *port], cwd=folder, env=environment(), **pipes) as process:
         assert process.stdout
         serving = process.stdout.readline().strip()
         assert serving, process.communicate()
         served = Command(process, serving)
         with served.client:
             yield served
-    finally:
-        late.cancel()
-        process.kill()
-        process.communicate()

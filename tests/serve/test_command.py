@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from pocketflow.__main__ import main
 from tests.cookbook.runner import ROOT
+from tests.processes import finished
 
 FLOWS = """
 from pocketflow import Flow, Node
@@ -56,12 +56,10 @@ def serve(folder: Path, capsys: pytest.CaptureFixture[str]) -> Serve:
     return run
 
 
-def program(folder: Path, code: str, **options: object) -> Done:
+def program(folder: Path, code: str) -> Done:
     """A program in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False, timeout=60,
-        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
-    )  # fmt: skip
+    env = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+    done = finished([sys.executable, "-c", code], cwd=folder, env=env)
     return Done(done.returncode, done.stdout, done.stderr)
 
 
@@ -89,10 +87,6 @@ def test_no_other_command_and_no_import_of_the_package_loads_a_web_framework(fol
 def test_who_lets_others_in_has_to_set_a_token(serve: Serve, host: str):
     done = serve("flows.py:flow", "--host", host)
     assert done == (2, "", f"--host {host} lets others in: add --token, which they have to bring\n")
-
-
-def taken() -> socket.socket:
-    return socket.create_server(("127.0.0.1", 0))
 
 
 REFUSED = [

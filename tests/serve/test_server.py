@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,26 @@ def resumed(folder: Path, port: str, *run_ids: str) -> dict[str, str]:
         ended = {run["run_id"]: run["error"] or run["status"] for run in map(served.stopped, run_ids)}
         assert served.ended(signal.SIGTERM) == (143, "stopped\n")
         return ended
+
+
+def test_the_command_says_what_it_serves_and_where(folder: Path):
+    with command(folder, "flows.py:waits", "\x1b]0;x\x07=flows.py:holds", "--host", "localhost") as served:
+        assert re.fullmatch(r"serving flows:waits, \\x1b\]0;x\\x07 on http://127.0.0.1:\d+/", served.serving), (
+            served.serving
+        )
+        slugs = [flow["slug"] for flow in served.get("/api/flows")["flows"]]
+        assert slugs == ["flows-waits", "0-x"]
+
+
+def test_it_serves_on_ipv6_too_and_asks_for_the_token(folder: Path):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with command(folder, "flows.py:waits", "--host", "::1", "--token", "t0ken") as served:
+        assert re.fullmatch(r"serving flows:waits on http://\[::1\]:\d+/", served.serving)
+        assert served.client.get("/api/runs").status_code == 401
+        assert served.client.get("/api/runs", headers={"Authorization": "Bearer t0ken"}).status_code == 200
 
 
 @pytest.mark.parametrize(("by", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
