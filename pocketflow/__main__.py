@@ -276,7 +276,7 @@ def _listening(args: argparse.Namespace) -> socket.socket:
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     try:
         return socket.create_server((args.host, args.port), family=family)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise _End(UNUSABLE, f"{args.host}:{args.port}: {error}; choose another --host or --port") from error
 
 
@@ -693,10 +693,16 @@ def _add_serve(parser: Any) -> None:
     parser.add_argument("target", metavar="[NAME=]TARGET", nargs="+", help=TARGET)
     parser.add_argument("--journal", metavar="WHERE", help=where)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="the port; 0 for any that is free (%(default)s)")
+    parser.add_argument("--port", type=_port, default=8000, help="the port; 0 for any that is free (%(default)s)")
     parser.add_argument("--token", help="what programs send as Authorization: Bearer TOKEN, and the page asks for")
     parser.add_argument("--limit", type=_positive, default=8, help="how many runs run at once (%(default)s)")
     parser.add_argument("--waiting", type=_count, default=32, help="how many more may wait (%(default)s)")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text}: write a number up to 65535")
+    return int(text)
 
 
 def _positive(text: str) -> int:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote
 
 try:
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
-    from starlette.requests import ClientDisconnect, Request
+    from starlette.requests import Request
     from starlette.responses import JSONResponse, Response, StreamingResponse
     from starlette.routing import Route
     from starlette.types import Receive, Scope, Send
@@ -23,14 +22,12 @@ except ImportError as error:
     raise ImportError("pocketflow.serve needs Starlette: pip install starlette uvicorn") from error
 
 from pocketflow.journal import Journal
+from pocketflow.serve.body import read_body
 from pocketflow.serve.guard import HEADERS, Guard
 from pocketflow.serve.runs import LISTED, Busy, Problem, Runs
-from pocketflow.serve.state import Json
 from pocketflow.text import plain
 
 LONGEST = 1_000_000  # bytes of a body, unless said otherwise
-DEEPEST = 100  # lists and objects inside of one another in a body, so that all that is told of it can be written
-KINDS = {dict: "an object", str: "a text", int | str: "a number or a text"}  # of the values in a body
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 SANDBOX = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:;"
@@ -60,8 +57,11 @@ def app(
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        async with runs:
+        try:
             yield
+        finally:
+            if not runs.is_closing:  # else the server closes them, and waits for that
+                await runs.close()
 
     api = _Api(runs, longest)
     application = Starlette(
@@ -119,7 +119,7 @@ class _Api:
         return _Events(self.runs.watch(run_id), stop, {"X-Run-Id": quote(run_id, safe="")})
 
     async def _start(self, request: Request) -> str:
-        body = await self._body(request, shared=dict, run_id=str, tags=dict)
+        body = await read_body(request, self.longest, shared=dict, run_id=str, tags=dict)
         slug, shared = request.path_params["slug"], body.get("shared") or {}
         return await self.runs.start(slug, shared, body.get("run_id"), body.get("tags"))
 
@@ -152,23 +152,23 @@ class _Api:
         return Response(content, media_type="text/html", headers={"Content-Security-Policy": SANDBOX})
 
     async def answer(self, request: Request) -> Response:
-        body = await self._body(request, value=object, path=str, by=str)
+        body = await read_body(request, self.longest, value=object, path=str, by=str)
         if "value" not in body:
             raise Problem('write the answer as {"value": ...}')
         await self.runs.answer(_run_id(request), body["value"], body.get("path"), body.get("by"))
         return await self._summary(request)
 
     async def resume(self, request: Request) -> Response:
-        await self._body(request)
+        await read_body(request, self.longest)
         await self.runs.resume(_run_id(request))
         return await self._summary(request)
 
     async def stop(self, request: Request) -> Response:
-        await self._body(request)
+        await read_body(request, self.longest)
         return await self._stop(request)
 
     async def fork(self, request: Request) -> Response:
-        body = await self._body(request, after=int | str)
+        body = await read_body(request, self.longest, after=int | str)
         if body.get("after") is None:
             raise Problem('write the row of the history after which to go on, as {"after": 3}')
         return _Json({"run_id": await self.runs.fork(_run_id(request), body["after"])}, 201)
@@ -186,16 +186,6 @@ class _Api:
 
     async def _summary(self, request: Request) -> Response:
         return _Json(await self.runs.summary(_run_id(request)))
-
-    async def _body(self, request: Request, **kinds: Any) -> Json:
-        """What a body says: of these keys those that are there, each null or of its kind."""
-        body = await _object(request, self.longest)
-        for key, value in body.items():
-            if key not in kinds:
-                raise Problem(f"{key!r:.100} means nothing here: there is {', '.join(kinds) or 'nothing to say'}")
-            if value is not None and not _is_of(value, kinds[key]):
-                raise Problem(f"{key!r} is {value!r:.100}: write {KINDS[kinds[key]]}")
-        return body
 
 
 class _Json(JSONResponse):
@@ -249,61 +239,8 @@ def _number(request: Request, name: str, default: Any) -> Any:
     if text is None:
         return default
     if not text.isdecimal() or len(text) > 9:
-        raise Problem(f"{name}={text}: write a whole number")
+        raise Problem(f"{name}={text:.100}: write a whole number")
     return int(text)
-
-
-def _is_of(value: Any, kind: Any) -> bool:
-    return isinstance(value, kind) and (kind is object or not isinstance(value, bool))  # which is an int in Python
-
-
-async def _object(request: Request, longest: int) -> Json:
-    """The object in a body; an empty one says nothing, too.
-
-    The type is asked for always: no page of another site can send it without the consent of this server.
-    """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "send Content-Type: application/json")
-    body = _parsed(await _read(request, longest) or b"{}")
-    if not isinstance(body, dict):
-        raise Problem('the body has to be a JSON object, such as {"shared": {}}')
-    if _is_deeper(body, DEEPEST):
-        raise Problem(f"the body is nested too deeply: {DEEPEST} levels are allowed")
-    return body
-
-
-async def _read(request: Request, longest: int) -> bytes:
-    body = bytearray()
-    try:
-        async for part in request.stream():
-            body += part
-            if len(body) > longest:
-                raise HTTPException(413, f"the body is longer than {longest:,} bytes: send less")
-    except ClientDisconnect:
-        raise HTTPException(400, "the connection was closed before the body was there") from None
-    return bytes(body)
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body, parse_constant=_no_number, parse_float=_finite)
-    except RecursionError:
-        raise Problem(f"the body is nested too deeply: {DEEPEST} levels are allowed") from None
-    except ValueError as error:
-        raise Problem(f"the body is no JSON: {error}") from None
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text:.100} is no number in it")
-
-
-def _finite(text: str) -> float:
-    return number if math.isfinite(number := float(text)) else _no_number(text)
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return not levels or any(_is_deeper(it, levels - 1) for it in inside if isinstance(it, dict | list))
 
 
 def _problem(_: Request, problem: Exception) -> Response:
@@ -313,13 +250,15 @@ def _problem(_: Request, problem: Exception) -> Response:
 
 
 def _http(request: Request, error: Exception) -> Response:
+    """What the router refuses, and we where no `Problem` has the status."""
     assert isinstance(error, HTTPException)
-    methods = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
-    told = {
-        404: f"there is nothing at {request.url.path:.200}",
-        405: f"{request.method} does nothing here: use {methods}",
-    }
-    return _Json({"error": told.get(error.status_code, error.detail)}, error.status_code, error.headers)
+    told = error.detail
+    if error.status_code == 404:
+        told = f"there is nothing at {request.url.path:.200}"
+    if error.status_code == 405:
+        methods = (error.headers or {}).get("Allow", "").split(", ")
+        told = f"{request.method} does nothing here: use {', '.join(sorted(methods))}"
+    return _Json({"error": told}, error.status_code, error.headers)
 
 
 def _failure(_: Request, error: Exception) -> Response:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import shutil
 import tempfile
+import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from traceback import format_exception_only
 from typing import Any, Self, TypeVar
-from weakref import WeakValueDictionary
 
 from pocketflow.graph import Graph, check, to_svg
 from pocketflow.hooks import Hook, Step
@@ -174,20 +175,26 @@ class Runs:
         for name, flow in (flows or {}).items():
             served = Served(name, flow, self.flows)
             self.flows[served.slug] = served
-        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True) if journal is None else None
         self.owns_journal = not isinstance(journal, Journal)
-        where = f"{self.folder.name}/runs.db" if self.folder else journal
-        self.journal = where if isinstance(where, Journal) else Journal(where or "")
+        self.journal = journal if isinstance(journal, Journal) else Journal(journal or self._temporary())
         self.pulse = Bell(heartbeat)  # for all who watch anything
         self.news = Buffer(keep)  # how runs change, for those who watch all of them
         self.lives: dict[str, Live] = {}
-        self.locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one command to a run at a time
+        self.locks: weakref.WeakValueDictionary[str, asyncio.Lock] = (
+            weakref.WeakValueDictionary()
+        )  # one command to a run at a time
         self.slots = asyncio.Semaphore(limit)
         self.attending: set[asyncio.Task[None]] = set()
         self.watching = 0  # how many watch all runs
         self.poller: asyncio.Task[None] | None = None
         self.polled = 0  # how often the journal was looked at
         self.seen: dict[str, Json] = {}  # the runs of other processes, when it was looked at last
+
+    def _temporary(self) -> str:
+        """A file for a journal that is gone with us."""
+        folder = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return f"{folder}/runs.db"
 
     async def __aenter__(self) -> Self:
         return self
@@ -277,15 +284,13 @@ class Runs:
                 live.work.cancel()
         if self.poller:
             self.poller.cancel()
-        if self.attending and not self.is_closed:  # who closes again has waited already
+        if self.attending:
             await asyncio.wait(self.attending, timeout=self.grace)
         self.is_closed = True
         self.pulse.wake()
         left = [live.run_id for live in active if not live.stopped.is_set()]
         if self.owns_journal and not left:
             self.journal.close()
-        if self.folder and not left:
-            self.folder.cleanup()
         return left
 
     # What one can ask
@@ -386,13 +391,15 @@ class Runs:
             number, view = self.news.end, _View(self, run_id)
             runs = await self.list()
             yield sse({"runs": runs[:LISTED], "more": max(0, len(runs) - LISTED)}, "runs")
-            while not self.is_closed and number >= self.news.first:  # else it is too slow, and comes again
+            while number >= self.news.first:  # else it is too slow, and comes again
                 messages = await view.news()
                 if number < self.news.end:
                     number, news = self.news.since(number)
                     messages = news + messages
                 if messages:
                     yield messages
+                elif self.is_closed:
+                    return
                 elif not await self._is_news(self.news.bell, *view.bells):
                     yield HEARTBEAT
         finally:

@@ -121,7 +121,7 @@ class Buffer:
         if id is None:
             return None if self.first else 0
         life, _, number = id.rpartition("-")
-        if life != self.life or not number.isdecimal():
+        if life != self.life or not number.isdecimal() or len(number) > 15:
             return None
         following = int(number) + 1
         return following if self.first <= following <= self.end else None

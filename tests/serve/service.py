@@ -6,8 +6,13 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,8 +30,9 @@ JSON = {"Content-Type": "application/json"}
 class Quick(uvicorn.Server):
     """Ends when it is told to, and not at its next look at the clock."""
 
-    def __init__(self, application: Any) -> None:
-        super().__init__(uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=PATIENCE))
+    def __init__(self, application: Any, root_path: str) -> None:
+        options: Any = {"log_level": "warning", "timeout_graceful_shutdown": PATIENCE, "root_path": root_path}
+        super().__init__(uvicorn.Config(application, **options))
         self.ending = asyncio.Event()
 
     async def main_loop(self) -> None:
@@ -85,11 +91,11 @@ def listener() -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def serving(application: Any, runs: Any = None, **client: Any) -> AsyncIterator[Service]:
+async def serving(application: Any, runs: Any = None, root_path: str = "") -> AsyncIterator[Service]:
     """An application behind a real server, on this loop; all that is done with it is bounded."""
-    server, place = Quick(application), listener()
+    server, place = Quick(application, root_path), listener()
     address = place.getsockname()
-    asking = httpx.AsyncClient(base_url="http://{}:{}".format(*address), timeout=PATIENCE, trust_env=False, **client)
+    asking = httpx.AsyncClient(base_url="http://{}:{}".format(*address), timeout=PATIENCE, trust_env=False)
     task = asyncio.create_task(server.serve([place]))
     try:
         async with asking, asyncio.timeout(PATIENCE):
@@ -136,3 +142,66 @@ async def asked(reader: asyncio.StreamReader) -> bytes:
 
 def environment() -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "PYTHONUTF8": "1"}
+
+
+class Command:
+    """A process of `python -m pocketflow serve`, and a client that asks it."""
+
+    def __init__(self, process: subprocess.Popen[str], serving: str) -> None:
+        self.process, self.serving = process, serving
+        self.url = serving.split()[-1]
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+
+    @property
+    def port(self) -> str:
+        return str(self.client.base_url.port)
+
+    def get(self, path: str) -> Json:
+        return dict(self.client.get(path).raise_for_status().json())
+
+    def post(self, path: str, **body: Any) -> Json:
+        return dict(self.client.post(path, json=body).raise_for_status().json())
+
+    def start(self, flow: str, run_id: str) -> None:
+        self.post(f"/api/flows/{flow}/runs", run_id=run_id)
+
+    @contextlib.contextmanager
+    def watching(self, path: str) -> Iterator[Iterator[Json]]:
+        """The messages of a stream."""
+        with self.client.stream("GET", path) as answer:
+            yield (json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: "))
+
+    def stopped(self, run_id: str) -> Json:
+        """How a run stands when it has stopped."""
+        with self.watching(f"/api/runs/{run_id}/events") as events:
+            list(events)
+        return self.get(f"/api/runs/{run_id}")
+
+    def ended(self, by: signal.Signals) -> tuple[int, str]:
+        """Send a signal; the status and what was told on stderr."""
+        self.process.send_signal(by)
+        _, told = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, told
+
+
+@contextlib.contextmanager
+def command(folder: Path, *words: str, program: Sequence[str] = ("-m", "pocketflow")) -> Iterator[Command]:
+    """The command in a folder, when it serves on any port that is free; killed at the end if need be."""
+    at = [] if "--port" in words else ["--port", "0"]
+    process = subprocess.Popen(
+        [sys.executable, *program, "serve", *words, *at], cwd=folder, env=environment(), text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    late = threading.Timer(2 * PATIENCE, process.kill)
+    late.start()
+    try:
+        assert process.stdout
+        serving = process.stdout.readline().strip()
+        assert serving, process.communicate()
+        served = Command(process, serving)
+        with served.client:
+            yield served
+    finally:
+        late.cancel()
+        process.kill()
+        process.communicate()

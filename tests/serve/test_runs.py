@@ -355,6 +355,8 @@ async def test_closing_names_the_runs_whose_step_outlives_the_grace():
         assert await runs.close() == [run_id]
     finally:
         hold.open.set()
+        async with asyncio.timeout(PATIENCE):
+            await runs.lives[run_id].stopped.wait()
         assert await runs.close() == []
 
 
