@@ -315,9 +315,13 @@ def test_the_past_of_a_run_shows_its_graph_its_store_and_what_changed(opened: Op
         run_id = served.start("change", {"text": "old", "gone": 1, "same": 0})
         studio = opened(served, f"#run={run_id}&tab=store")
         studio.shows("#status", "✓ finished")
-        studio.says("#where", "Now")
-        while "Change" not in (studio.one("#where").text_content() or ""):
+        count = len(served.do(served.runs.history, run_id))
+        studio.says("#where", f"Now · {count} steps")
+        for step in range(count, 0, -1):
             studio.page.keyboard.press("ArrowLeft")
+            studio.says("#where", f"{step}/{count}")
+            if "Change" in studio.one("#where").text_content():
+                break
         studio.says("#store-note", "Change, which changed 3 values")
         assert studio.value("text").inner_text().split() == ["text", "changed", "new"]
         assert studio.value("more").inner_text().split() == ["more", "added", "[", "1,", "2", "]"]
@@ -511,9 +515,14 @@ def test_a_token_is_asked_for_once(opened: Open):
 
 
 class Chatter(pf.AsyncParallelBatchNode):
-    """Ten thousand chunks, of two hundred items."""
+    """Ten thousand chunks, of two hundred items, when the gate is open."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__()
+        self.gate = gate
 
     async def prep_async(self, shared: Any) -> list[int]:
+        await self.gate.passed()
         return list(range(200))
 
     async def exec_async(self, item: int) -> Any:
@@ -522,9 +531,11 @@ class Chatter(pf.AsyncParallelBatchNode):
 
 
 def test_ten_thousand_events_are_drawn_as_so_much_as_one_can_read(opened: Open):
-    with Served({"chatter": chain(Chatter())}) as served:
-        studio = opened(served, "#flow=chatter")
-        studio.start()
+    gate = Gate()
+    with Served({"chatter": chain(Chatter(gate))}) as served:
+        studio = opened(served, f"#run={served.start('chatter')}")
+        studio.node("Chatter", "running")
+        served.do(gate.open.set)
         studio.shows("#status", "✓ finished")
         studio.shows(".card >> nth=-1 >> pre", "".join(f"199.{n} " for n in range(50)))
         assert studio.one(".card").count() == 48

@@ -59,7 +59,6 @@ export async function start(slug, body) {
 export function choose(id) {
   chosen(id);
   connect();
-  readHistory();
 }
 
 // What the server tells
@@ -108,8 +107,8 @@ function oneAtATime(pause, work) {
 const readFlows = oneAtATime(300, async () => toldFlows(await call("GET", "api/flows")));
 
 const readHistory = oneAtATime(300, async () => {
-  const { id, rows } = state;
-  if (id === null) return;
+  const { id, run, rows } = state;
+  if (!run) return; // it may have been deleted
   const told = await call("GET", urlOf(id, rows.length ? `/history?after=${rows.at(-1).n}` : "/history"));
   if (rows === state.rows) changed({ rows: [...rows, ...told.rows] }); // else another run was chosen meanwhile
 });
