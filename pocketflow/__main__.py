@@ -265,7 +265,8 @@ def _load_named(targets: Sequence[str]) -> dict[str, Any]:
         name, equals, named = target.partition("=")
         if not equals:
             named, (source, attribute) = target, split(target)
-            name = Path(source).stem + (f":{attribute}" if attribute and attribute != "flow" else "")
+            name = Path(source).stem if source.endswith(".py") else source.rpartition(".")[2]
+            name += f":{attribute}" if attribute not in ("", "flow") else ""
         if name in flows:
             raise _End(UNUSABLE, f"two flows are called {name}: write NAME={named} for one")
         flows[name] = _load(argparse.Namespace(target=[named], with_=[], final_vars=[], reload=False))

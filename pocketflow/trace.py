@@ -327,7 +327,9 @@ def _end(spans: list[Span], rows: list[Mapping[str, Any]]) -> None:
             span.state, span.end = "done", inner[span] or span.parent.end
         elif state != "running":
             span.state, span.end = state, max(datetime.fromisoformat(row["at"]).timestamp() for row in rows)
-            span.error = None if last["error"] is None else short(last["error"], 500)
+            lines = [short(line, 500) for line in str(last["error"] or "").splitlines()]
+            span.error = lines[0] if lines else None
+            span.notes = () if span.parent else tuple(lines[1:])
 
 
 def _around(path: str) -> str:

@@ -25,7 +25,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 SIGN_IN = """<!doctype html><html lang="en"><title>PocketFlow</title><meta name="viewport" content="width=device-width">
-<form><p><label>The token of this server, as given with --token: <input name="token" type="password" autofocus></label>
+<form><p><label>The token of this server, as given with --token:
+<input name="token" type="password" autocomplete="current-password" autofocus></label>
 <button>Open</button></p></form></html>"""
 
 

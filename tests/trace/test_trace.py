@@ -387,7 +387,8 @@ def test_a_journaled_run_that_failed_says_how(tmp_path: Path):
     assert [(span.path, span.state) for span in recorded.spans if span.is_visit] == [
         ("Flow", "failed"), ("Flow/0:Ask", "failed"),
     ]  # fmt: skip
-    assert "bad" in (recorded.spans[0].error or "")
+    assert recorded.spans[0].error == "ValueError: bad"
+    assert recorded.spans[0].notes == ("in Ask", "in Flow")
 
 
 def test_the_history_of_nothing_is_an_empty_trace():
