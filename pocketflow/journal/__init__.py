@@ -406,6 +406,8 @@ class Journal:
     def _described(self, records: list[Record]) -> dict[str, Any]:
         """What `runs` gives of a run."""
         statuses = [(it.at, self.codec.load(it.value)) for it in records if it.kind == "status"]
+        if not statuses:
+            raise self.store.damaged(f"the status of {records[0].run_id!r}")
         ended, last = statuses[-1]
         end = next((it for it in records if it.is_end), None)
         status = "finished" if end else last["status"]

@@ -216,7 +216,7 @@ def _pragma(db: sqlite3.Connection, name: str) -> int:
 
 
 def _schema(db: sqlite3.Connection) -> list[Any]:
-    return sorted(sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema"))
+    return sorted(str(sql) for (sql,) in db.execute("SELECT sql FROM sqlite_schema"))
 
 
 def _use_wal(db: sqlite3.Connection) -> None:

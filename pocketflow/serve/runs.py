@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import shutil
 import tempfile
+import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from traceback import format_exception_only
 from typing import Any, Self, TypeVar
-from weakref import WeakValueDictionary
 
 from pocketflow.graph import Graph, check, to_svg
 from pocketflow.hooks import Hook, Step
@@ -99,7 +100,7 @@ class Live:
     def tell(self, event: Json) -> None:
         """Fold an event of the stream into the state, and pass it on."""
         told = self.state.apply(event)
-        self.refreshed += bool(told.pop("refresh", False))
+        self.refreshed += bool(told["changes"].pop("refresh", False))
         self.is_asking |= event["type"] == "pause"
         self.buffer.add(told)
 
@@ -110,10 +111,10 @@ class Live:
     def change(self, **run: Any) -> None:
         """Tell how the run is now."""
         self.run |= run
-        told: Json = {"type": "status", "path": "", "run": run}
+        changes: Json = {"run": run}
         if self.run["status"] in STOPPED:
-            told["nodes"] = self.state.stop(self.run["status"], self.run["questions"])
-        self.buffer.add(told)
+            changes["nodes"] = self.state.stop(self.run["status"], self.run["questions"])
+        self.buffer.add({"type": "status", "path": "", "changes": changes})
 
 
 class _Results(Hook):
@@ -174,20 +175,26 @@ class Runs:
         for name, flow in (flows or {}).items():
             served = Served(name, flow, self.flows)
             self.flows[served.slug] = served
-        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True) if journal is None else None
         self.owns_journal = not isinstance(journal, Journal)
-        where = f"{self.folder.name}/runs.db" if self.folder else journal
-        self.journal = where if isinstance(where, Journal) else Journal(where or "")
+        self.journal = journal if isinstance(journal, Journal) else Journal(journal or self._temporary())
         self.pulse = Bell(heartbeat)  # for all who watch anything
         self.news = Buffer(keep)  # how runs change, for those who watch all of them
         self.lives: dict[str, Live] = {}
-        self.locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one command to a run at a time
+        self.locks: weakref.WeakValueDictionary[str, asyncio.Lock] = (
+            weakref.WeakValueDictionary()
+        )  # one command to a run at a time
         self.slots = asyncio.Semaphore(limit)
         self.attending: set[asyncio.Task[None]] = set()
         self.watching = 0  # how many watch all runs
         self.poller: asyncio.Task[None] | None = None
         self.polled = 0  # how often the journal was looked at
         self.seen: dict[str, Json] = {}  # the runs of other processes, when it was looked at last
+
+    def _temporary(self) -> str:
+        """A file for a journal that is gone with us."""
+        folder = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return f"{folder}/runs.db"
 
     async def __aenter__(self) -> Self:
         return self
@@ -284,8 +291,6 @@ class Runs:
         left = [live.run_id for live in active if not live.stopped.is_set()]
         if self.owns_journal and not left:
             self.journal.close()
-        if self.folder and not left:
-            self.folder.cleanup()
         return left
 
     # What one can ask
@@ -329,14 +334,15 @@ class Runs:
         return [_row(row, served.graph.locate(row["path"], actions) if served else None) for row in rows]
 
     async def store(self, run_id: str, after: int | None = None) -> Json:
-        """The store after a row of the history, by default the last: `n`, that row; `store`, key -> text of the value;
-        `changes`, key -> "added", "changed" or "removed" by that row."""
-        rows, _ = await self._recorded(run_id)
+        """The run as it was after a row of the history, by default the last: `n`, that row; `store`, key -> text of
+        the value; `changes`, key -> "added", "changed" or "removed" by that row; and what `State` has."""
+        rows, served = await self._recorded(run_id)
         n = rows[-1]["n"] if after is None else after
         now = await self._ask(self.journal.load, run_id, after=n, refused=NotFound)
         before = await self._ask(self.journal.load, run_id, after=n - 1) if n else {}
         store = {str(key): shown(value) for key, value in now.items()}
-        return {"n": n, "store": store, "changes": _changes(rows[n]["changes"], before, now)}
+        changes = _changes(rows[n]["changes"], before, now)
+        return {"n": n, "store": store, "changes": changes, **_state_after(rows[: n + 1], served)}
 
     async def trace(self, run_id: str) -> str:
         """The timeline of a run, as a page of its own."""
@@ -632,6 +638,14 @@ def _outcome(work: asyncio.Task[None]) -> Json:
 
 def _gap() -> bytes:
     return sse({"type": "gap", "advice": "events are missing here: ask for the state of the run, and go on from it"})
+
+
+def _state_after(rows: Rows, served: Served | None) -> Json:
+    state = State(served.graph if served else None)
+    state.restore(rows)
+    if rows[-1].get("status") in STOPPED:
+        state.stop(rows[-1]["status"], [row for row in rows if row["kind"] == "pause"])
+    return state.described()
 
 
 def _row(row: Mapping[str, Any], id: str | None) -> Json:

@@ -58,33 +58,37 @@ class State:
     # Events, as they come
 
     def apply(self, event: Json) -> Json:
-        """The event with the id of its node, and with what it changed, as new values to assign."""
+        """The event with the "id" of its node, and with "changes": new values to assign.
+
+        They stand by themselves, as an event has any keys that the node likes.
+        """
         path = event["path"]
-        told = {**event, "id": self.locate(path)}
+        changes: Json = {}
+        told = {**event, "id": self.locate(path), "changes": changes}
         match event["type"]:
             case "node_start":
                 self._begin(path)
             case "node_end":
-                told |= self._end(event)
+                changes |= self._end(event)
             case "item_start":
                 self._count(path, "items")
             case "item_end":
                 self._count(path, "items_done")
-                told |= self._end_stream(event)
+                changes |= self._end_stream(event)
             case "node_retry":
                 self.retries += 1
                 self._count(path, "retries")
-                told["run"] = {"retries": self.retries}
+                changes["run"] = {"retries": self.retries}
             case "node_error":
                 self.failed_at = path
             case "chunk":
-                told |= self._stream(event)
+                changes |= self._stream(event)
             case "usage":
                 for kind in self.tokens:
                     self.tokens[kind] += _whole(event.get(f"{kind}_tokens"))
-                told["run"] = {"tokens": {**self.tokens}}
+                changes["run"] = {"tokens": {**self.tokens}}
         if self._changed:
-            told["nodes"] = {id: {**self.nodes[id]} for id in self._changed}
+            changes["nodes"] = {id: {**self.nodes[id]} for id in self._changed}
             self._changed.clear()
         return told
 
@@ -165,7 +169,7 @@ class State:
         if self._streamed(place):
             return None
         output = self._put(place, "restored" if is_restored else "done", "result", text)
-        return {**place, "id": output["id"], "output": {**output}}
+        return {**place, "id": output["id"], "changes": {"output": {**output}}}
 
     def _put(self, event: Json, state: str, kind: str, text: str) -> Json:
         path, slot = event["path"], self._slot(event)

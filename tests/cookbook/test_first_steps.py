@@ -98,6 +98,27 @@ def test_structured_output_gives_up_after_three_attempts(tmp_path: Path):
         assert call("structured_output", str(letter))[0] == 1
 
 
+def test_article_is_written_by_three_at_once_and_published_when_someone_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("builtins.input", lambda question: answers.pop(0))
+    monkeypatch.setattr("asyncio.sleep", at_once)
+    answers = ["again", "maybe", "publish"]
+    out = ask("article", "asyncio queue")
+    first, second, third, *_ = out.split("\n\n")
+    assert first.startswith("A queue, useful for coordinating producer and consumer coroutines.")
+    assert third == "Raised when the Queue.put_nowait() method is called on a full Queue."
+    assert out.count(second) == 3
+    assert "'maybe' is no answer at AsyncFlow/" in out
+    assert out.endswith("\nPublished.\n")
+
+
+def test_article_says_what_nobody_knows_enough_about():
+    assert run("article", "xyzzy") == "There is too little about xyzzy.\n"
+
+
+async def at_once(seconds: float) -> None:
+    """In place of `asyncio.sleep`."""
+
+
 def test_workflow_writes_an_article_with_three_sections():
     lines = ask("workflow", "sort a list").splitlines()
     assert lines[0] == "# Sort a list"

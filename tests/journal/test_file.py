@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,21 @@ def test_a_flipped_bit_is_told_or_stands_where_nothing_is_kept(path: Path):
         for side in path.parent.glob("runs.db-*"):
             side.unlink()
     assert told > FLIPS // 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE pocketflow_records SET kind = 'statux' WHERE kind = 'status'",
+        "UPDATE sqlite_schema SET sql = CAST(sql AS BLOB) WHERE type = 'index'",
+    ],
+)
+def test_what_a_flipped_bit_hides_is_told_as_damage(path: Path, damage: str):
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(damage)
+        db.commit()
+    assert re.search("runs.db is damaged .* restore it from a copy", read(path))
 
 
 @pytest.mark.parametrize("part", [0.1, 0.3, 0.5, 0.8])

@@ -20,7 +20,7 @@ from pocketflow.journal import Journal
 from pocketflow.serve import runs as runs_module
 from tests.serve.flows import Ask, Count, Fail, Gate, Usage, Words, chain
 from tests.serve.service import JSON, asked, connected, environment, sent, served
-from tests.serve.watching import PATIENCE, named, of_type, until, watched
+from tests.serve.watching import PATIENCE, changes, named, of_type, until, watched
 
 
 class Stopped(AsyncNode):
@@ -486,7 +486,7 @@ async def test_what_a_watcher_cannot_have_any_more_is_told_as_a_gap():
             async with service.events(f"/api/runs/{run_id}/events", headers=headers) as events:
                 seen = await watched(events)
             assert (seen[0]["type"], seen[-1]) == ("gap", {"type": "end", "status": "finished"}), last[:80]
-            assert seen[1]["run"] == {"status": "waiting"}
+            assert seen[1]["changes"]["run"] == {"status": "waiting"}
 
 
 async def test_of_a_run_that_says_much_the_end_is_kept_and_the_rest_is_a_gap():
@@ -582,7 +582,7 @@ async def test_who_leaves_the_stream_that_started_a_run_stops_it():
     node = Stopped()
     async with served({"flow": chain(node)}) as service:
         async with service.events("/api/flows/flow/stream", "POST", json={"run_id": "1"}) as events:
-            await until(events, lambda event: event.get("run") == {"status": "running"})
+            await until(events, lambda event: changes(event).get("run") == {"status": "running"})
             await node.reached.wait()
         async with asyncio.timeout(PATIENCE):
             await node.stopped.wait()
@@ -604,7 +604,7 @@ async def test_who_leaves_while_the_run_waits_for_its_turn_frees_the_place():
         await service.post("/api/flows/flow/runs", 201, run_id="first")
         await node.reached.wait()
         async with service.events("/api/flows/words/stream", "POST", json={"run_id": "second"}) as events:
-            await until(events, lambda event: event.get("run") == {"status": "waiting"})
+            await until(events, lambda event: changes(event).get("run") == {"status": "waiting"})
             for path in (STARTED, "/api/flows/words/stream"):
                 assert (await service.client.post(path, json={})).status_code == 503
         assert (await service.stopped("second"))["status"] == "interrupted"
@@ -637,8 +637,8 @@ async def test_a_page_gets_the_runs_the_state_and_what_happens_then():
             assert (state["run_id"], state["nodes"]["AsyncFlow/Words"]["state"]) == (run_id, "running")
             gate.open.set()
             ended = await until(events, lambda event: event.get("type") == "status")
-        assert [event["append"]["text"] for event in ended if "append" in event] == ["not"]
-        assert ended[-1]["run"]["status"] == "finished"
+        assert [changes(event)["append"]["text"] for event in ended if "append" in changes(event)] == ["not"]
+        assert ended[-1]["changes"]["run"]["status"] == "finished"
 
 
 async def test_a_page_hears_of_other_runs_and_of_their_ends():

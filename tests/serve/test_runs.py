@@ -16,7 +16,7 @@ pytest.importorskip("starlette", reason="pocketflow.serve needs starlette")
 from pocketflow.serve import Busy, Conflict, NotFound, Problem, Runs
 from pocketflow.serve.sse import Buffer, woken_by
 from tests.serve.flows import Ask, Count, Fail, Gate, Hold, Usage, Words, branches, chain, sync
-from tests.serve.watching import PATIENCE, messages, named, of_type, until, watched
+from tests.serve.watching import PATIENCE, changes, messages, named, of_type, until, watched
 
 
 class Busily(AsyncNode):
@@ -42,7 +42,7 @@ async def test_a_run_is_started_watched_and_finished():
         run_id = await runs.start("words", {})
         seen = await watched(runs.watch(run_id))
         assert "".join(event["chunk"] for event in seen if event["type"] == "chunk") == "to be or not"
-        assert [event["run"]["status"] for event in seen if event["type"] == "status"] == [
+        assert [event["changes"]["run"]["status"] for event in seen if event["type"] == "status"] == [
             "waiting", "running", "finished",
         ]  # fmt: skip
         assert seen[-1] == {"type": "end", "status": "finished"}
@@ -149,7 +149,7 @@ async def test_a_silent_run_sends_heartbeats_beside_one_that_is_not():
 async def test_results_of_exec_are_told_where_nothing_was_streamed():
     async with Runs(flows={"both": chain(Count(), Words())}) as runs:
         seen = await watched(runs.watch(await runs.start("both", {})))
-        assert [event["output"]["text"] for event in seen if event["type"] == "result"] == ["Count 1"]
+        assert [event["changes"]["output"]["text"] for event in seen if event["type"] == "result"] == ["Count 1"]
 
 
 # Who may run
@@ -355,6 +355,8 @@ async def test_closing_names_the_runs_whose_step_outlives_the_grace():
         assert await runs.close() == [run_id]
     finally:
         hold.open.set()
+        async with asyncio.timeout(PATIENCE):
+            await runs.lives[run_id].stopped.wait()
         assert await runs.close() == []
 
 
@@ -460,13 +462,11 @@ async def test_the_store_is_seen_as_it_was_with_what_each_row_changed():
         run_id = await runs.start("change", {"old": 1, "gone": 1})
         await stopped(runs, run_id)
         n = next(row["n"] for row in await runs.history(run_id) if row["kind"] == "node")
-        assert await runs.store(run_id, n - 1) == {
-            "n": n - 1, "store": {"old": "1", "gone": "1"}, "changes": {},
-        }  # fmt: skip
-        assert await runs.store(run_id, n) == {
-            "n": n, "store": {"old": "2", "new": "1"},
-            "changes": {"old": "changed", "new": "added", "gone": "removed"},
-        }  # fmt: skip
+        before, after = await runs.store(run_id, n - 1), await runs.store(run_id, n)
+        assert (before["n"], before["store"], before["changes"]) == (n - 1, {"old": "1", "gone": "1"}, {})
+        assert (after["n"], after["store"]) == (n, {"old": "2", "new": "1"})
+        assert after["changes"] == {"old": "changed", "new": "added", "gone": "removed"}
+        assert [then["nodes"]["AsyncFlow/Change"]["state"] for then in (before, after)] == ["running", "done"]
         with pytest.raises(NotFound, match="has no record 99"):
             await runs.store(run_id, 99)
 
@@ -562,8 +562,8 @@ async def test_a_page_gets_the_runs_the_state_and_then_the_events():
         [*_, state] = await until(page, named("state"))
         assert state["outputs"][0]["text"] == "to be or "
         gate.open.set()
-        seen = await until(page, lambda message: message.get("run", {}).get("status") == "finished")
-        assert [event["append"]["text"] for event in seen if event.get("type") == "chunk"] == ["not"]
+        seen = await until(page, lambda message: changes(message).get("run", {}).get("status") == "finished")
+        assert [event["changes"]["append"]["text"] for event in seen if event.get("type") == "chunk"] == ["not"]
         await page.aclose()
 
 

@@ -113,10 +113,11 @@ async def test_what_events_tell_is_the_state_that_is_folded(make: Any):
     outputs: dict[str, Any] = {}
     state, told = await folded(make(), {"x": 1})
     for event in told:
-        nodes |= event.get("nodes", {})
-        if output := event.get("output"):
+        changes = event["changes"]
+        nodes |= changes.get("nodes", {})
+        if output := changes.get("output"):
             outputs[output["slot"]] = {**outputs.get(output["slot"], {}), **output}
-        if append := event.get("append"):
+        if append := changes.get("append"):
             outputs[append["slot"]]["text"] += append["text"]
     assert (nodes, list(outputs.values())) == (state.nodes, list(state.outputs.values()))
 
@@ -147,7 +148,9 @@ async def test_nodes_of_one_name_have_outputs_of_their_own():
 async def test_items_are_counted_while_they_run():
     _, told = await folded(chain(Items()))
     counts = [
-        (node["items_done"], node["items"]) for it in told if (node := it.get("nodes", {}).get("AsyncFlow/Items"))
+        (node["items_done"], node["items"])
+        for it in told
+        if (node := it["changes"].get("nodes", {}).get("AsyncFlow/Items"))
     ]
     assert counts[0] == (0, 0)
     assert counts[-1] == (3, 3)

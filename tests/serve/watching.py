@@ -45,6 +45,13 @@ async def until(stream: AsyncGenerator[bytes, None], wanted: Callable[[dict[str,
     raise AssertionError(f"the stream ended after {seen}")
 
 
+def changes(message: dict[str, Any]) -> dict[str, Any]:
+    """What an event has changed."""
+    found = message.get("changes", {})
+    assert isinstance(found, dict)
+    return found
+
+
 def of_type(type: str) -> Callable[[dict[str, Any]], bool]:
     return lambda message: message.get("type") == type
 

@@ -198,16 +198,20 @@ async def many(args: Args) -> AsyncIterator[Row]:
 
 async def slow(args: Args) -> AsyncIterator[Row]:
     """Watchers that do not read, beside others that do."""
-    with serving(keep=100 * LARGE) as server:
+    what = f"1 run, 10 watchers and 10 that do not read, {args.rate:g}/s of {LARGE // 1000} kB"
+    with serving(keep=args.keep) as server:
         load = await watched(server, [plan(args, args.rate, LARGE)], [STREAM] * 10, slow=10)
-        for watcher in load.slow:
-            watcher.read()
-        await each(watcher.ended.wait() for watcher in load.slow)
-        assert all(watcher.types["gap"] for watcher in load.slow), "they got all: they were not slow"
-        for row in load.rows(f"1 run, 10 watchers and 10 that do not read, {args.rate:g}/s of {LARGE // 1000} kB"):
+        for row in load.rows(what):
             yield row
-        missed = len(load.watchers[0].sent) - max(len(watcher.sent) for watcher in load.slow)
-        yield Row("the same: those that did not read are told of a gap, in which are", f"{missed:,} events or more")
+        late = [await server.client.watch(load.slow[0].path, is_slow=True) for _ in range(50)]
+        await asyncio.sleep(1)
+        yield Row(f"{what}: memory with 50 more that come at the end", f"{server.memory():.1f} MB")
+        for watcher in (*load.slow, *late):
+            watcher.read()
+        await each(watcher.ended.wait() for watcher in (*load.slow, *late))
+    assert all(watcher.types["gap"] for watcher in load.slow), "those that did not read got all the same: --seconds 20"
+    missed = len(load.watchers[0].sent) - max(len(watcher.sent) for watcher in load.slow)
+    yield Row(f"{what}: in the gap of which those are told", f"{missed:,} events or more")
 
 
 async def limit(args: Args) -> AsyncIterator[Row]:

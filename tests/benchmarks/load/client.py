@@ -85,6 +85,8 @@ class Watcher(asyncio.Protocol):
             transport.pause_reading()
 
     def read(self) -> None:
+        """Begin to read what was not read so far, in larger pieces."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 250 * BUFFER)
         self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:

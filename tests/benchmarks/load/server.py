@@ -17,6 +17,8 @@ from typing import Any
 
 from pocketflow import AsyncFlow, AsyncNode
 
+UNREAD = 64_000  # bytes that the kernel holds for who does not read, in place of megabytes: the rest is the server's
+
 
 class Tick(AsyncNode):
     """Streams `count` texts, `rate` a second from `begin` on: a number, when it is sent, and `size` more characters.
@@ -42,6 +44,7 @@ def main(options: dict[str, Any]) -> None:
     from pocketflow.serve.server import serve
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD)
         print(listener.getsockname()[1], flush=True)
         serve(app({"tick": flow}, **options), listener, stuck=print)
 

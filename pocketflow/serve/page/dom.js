@@ -1,0 +1,79 @@
+// Helpers for the document, and words. What comes from a run is set as text, never as markup.
+
+export const find = id => document.getElementById(id);
+const target = it => (typeof it === "string" ? find(it) : it);
+
+/** A new element: `element("p.soft", { title: "..." }, "text", child)`. */
+export function element(tag, properties = {}, ...children) {
+  const [name, ...classes] = tag.split(".");
+  const made = Object.assign(document.createElement(name), properties);
+  made.classList.add(...classes);
+  made.append(...children);
+  return made;
+}
+
+/** Set the properties of an element, or of that with an id, that differ: to write the others takes time. */
+export function set(it, properties) {
+  it = target(it);
+  for (const [name, value] of Object.entries(properties)) if (it[name] !== value) it[name] = value;
+}
+
+/** The same for an attribute; null removes it. */
+export function mark(it, name, value) {
+  it = target(it);
+  if (value === null) it.removeAttribute(name);
+  else if (it.getAttribute(name) !== String(value)) it.setAttribute(name, value);
+}
+
+/** Show a text, or hide its element where there is none. */
+export const say = (it, text) => set(it, { textContent: text || "", hidden: !text });
+
+/** Have a child for each item, in their order. Those that stay keep focus, scroll and all. */
+export function list(parent, items, keyOf, make, update = () => {}) {
+  parent = target(parent);
+  const before = parent.kept ?? new Map();
+  const wanted = new Map(items.map(item => [keyOf(item), item]));
+  for (const [key, child] of before) if (!wanted.has(key)) child.remove();
+  parent.kept = new Map();
+  let place = parent.firstElementChild;
+  for (const [key, item] of wanted) {
+    const child = before.get(key) ?? make(item);
+    if (child === place) place = place.nextElementSibling;
+    else parent.insertBefore(child, place);
+    parent.kept.set(key, child);
+    update(child, item);
+  }
+}
+
+/** Write into what scrolls, and stay at its end, unless the reader has scrolled up. */
+export function following(scroller, write) {
+  const isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 24;
+  write();
+  if (isAtEnd) scroller.scrollTop = scroller.scrollHeight;
+}
+
+// Words and signs
+
+/** What states look like without colour. */
+export const MARKS = {
+  running: "●", done: "✓", finished: "✓", restored: "↺", waiting: "…", paused: "?", failed: "✕",
+  stopped: "■", interrupted: "■",
+};
+
+export const sign = () => element("i.sign", { ariaHidden: "true" });
+
+export function setSign(made, state) {
+  mark(made, "data-state", state);
+  set(made, { textContent: MARKS[state] ?? "", title: state });
+}
+
+export const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+export const joined = parts => parts.filter(Boolean).join(" · ");
+export const asText = value => (typeof value === "string" ? value : JSON.stringify(value, null, 1));
+
+export function duration(seconds) {
+  if (seconds < 1) return `${Math.round(Math.max(seconds, 0) * 1000)} ms`;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60);
+  return hours ? `${hours} h ${minutes % 60} min` : `${minutes} min ${Math.floor(seconds % 60)} s`;
+}

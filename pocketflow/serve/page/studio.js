@@ -1,0 +1,200 @@
+// The studio: flows to start, and runs to watch, stop, answer, replay and fork.
+//
+// server.js hears what happens and changes state.js, as does what a person does here and in the other files. Then
+// `draw` sets what differs on the screen, once a frame: there is no other way to it.
+
+import { MARKS, duration, element, find, joined, list, mark, plural, say, set, setSign, sign } from "./dom.js";
+import { askToDelete, drawQuestions, openForm } from "./forms.js";
+import { drawGraph } from "./graph.js";
+import { drawHistory, drawStore, drawTimeline, step } from "./history.js";
+import { drawEvents, drawOutput } from "./output.js";
+import { choose, connect, fork, resume, stop } from "./server.js";
+import { changed, flow, isLive, onChange, secondsOf, state } from "./state.js";
+
+const PANES = {
+  welcome, graph() {}, output: drawOutput, store: drawStore, timeline: drawTimeline, events: drawEvents,
+};
+
+function draw() {
+  drawRail();
+  drawHead();
+  drawMessages();
+  drawTabs();
+  drawGraph();
+  PANES[pane()]();
+  drawHistory();
+  writeAddress();
+}
+
+// The rail
+
+function drawRail() {
+  const flows = [...(state.flows?.values() ?? [])];
+  list("flows", flows, ({ slug }) => slug, ({ slug, name }) => element("option", { value: slug }, name));
+  set("flows", { value: state.flow ?? "", disabled: flows.length < 2 });
+  set("new", { disabled: !canStart() });
+  list("runs", state.runs ?? [], ({ run_id }) => run_id, makeRun, drawRun);
+  const none = "No runs yet. Start one above, or from the command line with the same journal.";
+  say("no-runs", state.runs?.length === 0 ? none : state.more && `${plural(state.more, "older run")} not shown.`);
+  mark(document.body, "data-rail", state.isRailOpen ? "open" : null);
+  set("veil", { hidden: !state.isRailOpen });
+}
+
+const canStart = () => state.flows?.get(state.flow)?.findings.length === 0;
+
+function makeRun({ run_id: id }) {
+  const parts = { sign: sign(), name: element("span.cut"), time: element("small"), facts: element("small.cut") };
+  parts.run = element("button.run", { title: id, onclick: () => choose(id) }, ...Object.values(parts));
+  parts.remove = element("button.plain.remove", { title: `Delete ${id}`, onclick: () => askToDelete(id) }, "✕");
+  return Object.assign(element("li", {}, parts.run, parts.remove), { parts });
+}
+
+function drawRun({ parts }, run) {
+  const { run_id, status, questions } = run;
+  setSign(parts.sign, status);
+  say(parts.name, run_id.startsWith(`${run.flow}-`) ? run_id.slice(run.flow.length + 1) : run_id);
+  say(parts.time, timeOf(run));
+  say(parts.facts, joined([status, questions.length && "asks you", run.flow]));
+  mark(parts.run, "aria-current", run_id === state.id ? "true" : null);
+  set(parts.remove, { hidden: isLive(run) });
+}
+
+const timeOf = run => (run.ended || isLive(run) ? duration(secondsOf(run)) : "");
+
+// The head
+
+function drawHead() {
+  const { run, isMissing, id, isBusy } = state;
+  say("name", run?.run_id ?? (isMissing ? id : flow()?.name) ?? "PocketFlow");
+  say("facts", run && factsOf(run));
+  say("origin", run?.fork_of && `fork of ${run.fork_of.run_id}`);
+  say("status", run && `${MARKS[run.status]} ${run.status}`);
+  mark("status", "data-state", run?.status ?? null);
+  set("stop", { hidden: !isLive(run) || !run.is_here, disabled: isBusy });
+  set("resume", { hidden: run?.status !== "interrupted", disabled: isBusy });
+  set(document, { title: run ? `${MARKS[run.status]} ${run.run_id}` : "PocketFlow" });
+}
+
+function factsOf(run) {
+  const { input, output } = run.tokens;
+  const tokens = input + output && `${plural(input, "token")} in, ${output} out`;
+  const place = isLive(run) && !run.is_here && "runs in another process";
+  return joined([run.flow, timeOf(run), tokens, run.retries && `retried ${run.retries}×`, place]);
+}
+
+// Messages, and what stands there before a run is chosen
+
+function drawMessages() {
+  set("offline", { hidden: state.connection !== "lost" });
+  say("notice", state.notice);
+  drawQuestions();
+  set("fault", { hidden: state.run?.status !== "failed" });
+  say("error", state.run?.error);
+  set("retry", { disabled: state.isBusy });
+}
+
+function welcome() {
+  const { name, doc, findings = [] } = flow() ?? {};
+  say("welcome-title", state.isMissing ? `There is no run ${state.id}` : name);
+  say("doc", doc);
+  list("findings", findings, it => it, it => element("li", {}, it));
+  say("advice", findings.length && "It cannot be started before this is mended.");
+  set("begin", { hidden: !canStart() });
+}
+
+// Tabs
+
+const wide = matchMedia("(min-width: 760px)"); // where the graph is always there, as in the style sheet
+const tabs = [...find("tabs").children];
+const pane = () => (!state.run ? "welcome" : state.tab === "graph" && wide.matches ? "output" : state.tab);
+
+function drawTabs() {
+  mark(document.body, "data-pane", pane());
+  for (const id of Object.keys(PANES)) if (id !== "graph") set(id, { hidden: id !== pane() });
+  set("tabs", { hidden: !state.run });
+  for (const tab of tabs) {
+    mark(tab, "aria-selected", tab.id === `tab-${pane()}`);
+    set(tab, { tabIndex: tab.id === `tab-${pane()}` ? 0 : -1 });
+  }
+}
+
+// The address keeps what is chosen: a reload and a second tab show the same
+
+const choiceIn = hash => Object.fromEntries(new URLSearchParams(hash.slice(1)));
+
+function writeAddress() {
+  const { id, tab, flow } = state;
+  const hash = `#${new URLSearchParams(id ? { run: id, tab } : { flow: flow ?? "" })}`;
+  if (flow === null || hash === location.hash) return;
+  const isOther = location.hash && (choiceIn(location.hash).run ?? null) !== id;
+  history[isOther ? "pushState" : "replaceState"](null, "", hash);
+}
+
+function readAddress() {
+  const { run = null, tab, flow } = choiceIn(location.hash);
+  changed({ tab: Object.hasOwn(PANES, tab) ? tab : state.tab, flow: flow ?? state.flow });
+  choose(run);
+}
+
+// What a person does
+
+const ON = {
+  new: openForm, begin: openForm, stop, resume, retry: resume, fork,
+  origin: () => choose(state.run.fork_of.run_id),
+  notice: () => changed({ notice: "" }),
+  "show-keys": () => find("keys").showModal(),
+  "open-rail": () => changed({ isRailOpen: true }),
+  veil: () => changed({ isRailOpen: false }),
+};
+for (const [id, work] of Object.entries(ON)) find(id).onclick = work;
+for (const tab of tabs) tab.onclick = () => changed({ tab: tab.id.slice(4) });
+find("flows").onchange = ({ target }) => (changed({ flow: target.value }), choose(null));
+
+const KEYS = [
+  ["n", "A new run; Ctrl+Enter starts it", openForm],
+  ["j", "The next run", () => moveRun(1)],
+  ["k", "The run before", () => moveRun(-1)],
+  ["←", "A step back in the history", () => step(-1)],
+  ["→", "A step forward", () => step(1)],
+  ["0", "Now", () => changed({ at: null })],
+  ...tabs.slice(1).map((tab, n) => [`${n + 1}`, tab.textContent, tab.onclick]),
+  ["Esc", "Back to now and to all nodes", () => changed({ at: null, node: null, isRailOpen: false })],
+  ["?", "These keys", ON["show-keys"]],
+];
+const NAMES = { ArrowLeft: "←", ArrowRight: "→", Escape: "Esc" };
+const STEPS = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 };
+
+for (const [key, words] of KEYS) {
+  find("key-list").append(element("dt", {}, element("kbd", {}, key)), element("dd", {}, words));
+}
+
+document.onkeydown = event => {
+  const { key, target } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (target.matches("input, textarea, select")) return;
+  const moves = target.closest("#tabs") ? moveTab : target.closest("#runs") ? moveRun : null;
+  const named = KEYS.find(([name]) => name === (NAMES[key] ?? key));
+  const work = moves && key in STEPS ? () => moves(STEPS[key]) : named?.[2];
+  if (!work) return;
+  event.preventDefault();
+  work();
+};
+
+const moveRun = step => move([...find("runs").querySelectorAll(".run")], step);
+const moveTab = step => move(tabs.filter(tab => tab.offsetParent), step);
+
+/** Choose what follows the chosen one. */
+function move(buttons, step) {
+  const next = buttons[buttons.findIndex(button => button.matches("[aria-current], [aria-selected=true]")) + step];
+  next?.focus();
+  next?.click();
+}
+
+// Begin
+
+onChange(draw);
+window.onpopstate = readAddress;
+wide.onchange = () => changed();
+document.onvisibilitychange = connect;
+setInterval(() => state.runs?.some(isLive) && changed(), 1000);
+readAddress();

@@ -1,0 +1,551 @@
+"""The studio, in a real browser: what a person sees and does, and that nothing of a run can do harm."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pocketflow as pf
+from pocketflow.dataflow import Dataflow, task
+from pocketflow.hooks import emit
+from pocketflow.journal import Journal
+from tests.serve.flows import Ask, Count, Fail, Gate, Usage, Words, branches, chain
+from tests.serve.studio import PATIENCE, Served, Studio, browser
+
+__all__ = ["browser"]
+
+PAGE = Path(pf.__file__).parent / "serve" / "page"
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+Open = Callable[..., Studio]
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Open]:
+    """Opens a page, in a tab of the same window unless it is given options of its own; none may complain."""
+    contexts: list[Any] = []
+    studios: list[Studio] = []
+
+    def open_page(served: Any, hash: str = "", **options: Any) -> Studio:
+        if options or not contexts:
+            contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options}))
+        studios.append(Studio(contexts[-1].new_page(), served.url, hash))
+        return studios[-1]
+
+    yield open_page
+    troubles = [trouble for studio in studios for trouble in studio.troubles]
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def test_a_flow_is_started_from_its_form_and_watched_as_it_runs(opened: Open):
+    gate = Gate()
+    with Served({"words": chain(Usage(), Words(gate=gate))}) as served:
+        studio = opened(served)
+        studio.shows("#no-runs", re.compile("No runs yet"))
+        studio.start('{"topic": "bees"}', "monday")
+        studio.shows("#name", "monday")
+        studio.node("Usage", "done")
+        studio.node("Words", "running")
+        studio.shows(".card pre", "to be or ")
+        studio.says("#facts", "10 tokens in, 2 out")
+        served.do(gate.open.set)
+        studio.node("Words", "done")
+        studio.shows(".card pre", "to be or not")
+        studio.shows("#status", "✓ finished")
+
+
+def test_a_mistake_in_json_is_pointed_at_and_what_was_written_is_kept(opened: Open):
+    with Served({"words": chain(Words())}) as served:
+        studio = opened(served)
+        studio.start('{"topic":\n  bees}')
+        studio.shows("#new-error", re.compile(r"Line 2, column 3: .*double quotes"))
+        field = studio.one("#fields textarea")
+        assert field.evaluate("field => field.value.slice(field.selectionStart, field.selectionEnd)") == "b"
+        field.fill("[1]")
+        studio.button("Start").click()
+        studio.says("#new-error", "Write an object")
+        field.fill('{"topic": "bees"}')
+        studio.button("Start").click()
+        studio.shows("#status", "✓ finished")
+        studio.open_form()
+        assert field.input_value() == '{"topic": "bees"}'
+
+
+def test_what_the_server_refuses_is_said_in_the_form(opened: Open):
+    with Served({"words": chain(Words())}) as served:
+        served.start("words", run_id="monday")
+        studio = opened(served)
+        studio.start("{}", "monday")
+        studio.says("#new-error", "'monday'")
+        studio.one("#run-name").fill("tuesday")
+        studio.button("Start").click()
+        studio.shows("#name", "tuesday")
+        studio.troubles[:] = [trouble for trouble in studio.troubles if "409" not in trouble]
+
+
+def test_the_form_of_a_dataflow_asks_for_its_inputs(opened: Open):
+    @task
+    def trip(city: str, days: int = 3, budget: float = 99.5, vegan: bool = False, extra: object = None) -> str:
+        return repr([city, days, budget, vegan, extra])
+
+    with Served({"trip": Dataflow(trip)}) as served:
+        studio = opened(served)
+        studio.open_form()
+        studio.page.keyboard.press("Control+Enter")
+        studio.shows("#new-error", "city: Fill this in.")
+        form = studio.one("#fields")
+        form.get_by_label("city").fill("Rome")
+        form.get_by_label("days").fill("2.5")
+        studio.button("Start").click()
+        studio.shows("#new-error", "days: Write a whole number.")
+        form.get_by_label("days").fill("4")
+        form.get_by_label("vegan").check()
+        form.get_by_label("extra").fill('{"a": [1]}')
+        studio.button("Start").click()
+        studio.shows(".card pre", "['Rome', 4, 99.5, True, {'a': [1]}]")
+
+
+def test_branches_fill_a_card_each_at_once(opened: Open):
+    gate = Gate()
+    flow = branches(Words("the facts are", gate, name="Facts"), Words("a story of", gate, name="Stories"))
+    with Served({"article": flow}) as served:
+        studio = opened(served, f"#run={served.start('article')}")
+        studio.has(".card[data-state=running]", 2)
+        assert studio.one(".card header b").all_text_contents() == ["Facts", "Stories"]
+        assert studio.one(".card pre").all_text_contents() == ["the facts ", "a story "]
+        left, right = (studio.one(".card").nth(n).bounding_box() for n in (0, 1))
+        assert left["x"] + left["width"] < right["x"]
+        served.do(gate.open.set)
+        studio.has(".card[data-state=done]", 2)
+
+
+def test_a_run_is_stopped_and_resumed(opened: Open):
+    gate = Gate()
+    with Served({"words": chain(Count(), Words(gate=gate))}) as served:
+        studio = opened(served, f"#run={served.start('words')}")
+        studio.node("Words", "running")
+        studio.button("Stop").click()
+        studio.shows("#status", "■ interrupted")
+        studio.node("Words", "stopped")
+        served.do(gate.open.set)
+        studio.button("Resume").click()
+        studio.shows("#status", "✓ finished")
+        studio.node("Count", "restored")
+
+
+def test_a_question_is_answered_in_one_tab_and_gone_in_another(opened: Open):
+    with Served({"ask": chain(Ask(choices=["yes", 3, True]))}) as served:
+        first = opened(served)
+        first.start("{}", "monday")
+        first.shows("#questions b", "Ask?")
+        second = opened(served, "#run=monday")
+        second.shows(".answers button", ["yes", "3", "true"])
+        second.says(".run", "asks you")
+        first.button("true").click()
+        second.shows("#status", "✓ finished")
+        second.has("#questions b", 0)
+        second.tab("Store")
+        second.shows("#values dd", "true")
+
+
+def test_an_answer_in_words_is_kept_while_it_is_written(opened: Open):
+    with Served({"ask": chain(Ask())}) as served:
+        studio = opened(served, f"#run={served.start('ask')}")
+        field = studio.page.get_by_label("Ask?")
+        field.press_sequentially("half an ")
+        served.start("ask", run_id="another")
+        studio.has(".run[title=another]")
+        field.press_sequentially("answer")
+        field.press("Enter")
+        studio.tab("Store")
+        studio.shows("#values dd", "half an answer")
+
+
+def test_a_failure_says_what_went_wrong_and_where_and_can_be_resumed(opened: Open):
+    with Served({"fail": chain(Words(), Fail())}) as served:
+        studio = opened(served, f"#run={served.start('fail')}")
+        studio.says("#error", "LookupError: nothing there\nin Fail")
+        studio.node("Words", "done")
+        studio.node("Fail", "failed")
+        studio.button("Resume").click()
+        studio.node("Words", "restored")
+        studio.shows("#status", "✕ failed")
+
+
+def test_ten_tabs_are_served_as_those_behind_let_go_of_their_connection(opened: Open):
+    gate = Gate()
+    with Served({"words": chain(Words(gate=gate))}) as served:
+        run_id = served.start("words")
+        studios: list[Studio] = []
+        for _ in range(10):
+            for other in studios[-1:]:
+                other.hide(True)
+            studios.append(opened(served, f"#run={run_id}"))
+            studios[-1].shows(".card pre", "to be or ")
+        assert served.do(lambda: served.runs.watching) <= 2  # one of them may be leaving
+        served.do(gate.open.set)
+        studios[9].shows(".card pre", "to be or not")
+        studios[9].hide(True)
+        studios[0].hide(False)
+        studios[0].shows(".card pre", "to be or not")
+
+
+def test_an_output_is_followed_to_its_end_unless_one_scrolls_up(opened: Open):
+    gate = Gate()
+    long = f"{'word ' * 2000}end"
+    with Served({"words": branches(Words(long, gate, "One"), Words(long, gate, "Two"))}) as served:
+        studio = opened(served, f"#run={served.start('words')}")
+        studio.says(".card >> nth=0 >> pre", "word " * 1999)
+        studio.says(".card >> nth=1 >> pre", "word " * 1999)
+        studio.one(".card pre").first.evaluate("body => { body.scrollTop = 0; }")
+        served.do(gate.open.set)
+        studio.says(".card >> nth=0 >> pre", "end")
+        studio.says(".card >> nth=1 >> pre", "end")
+        at = studio.one(".card pre").evaluate_all(
+            "all => all.map(it => [it.scrollTop, it.scrollHeight - it.clientHeight])"
+        )
+        assert at[0][0] == 0
+        assert at[1][0] == pytest.approx(at[1][1], abs=2)
+
+
+def test_a_reload_shows_the_same_run_and_view(opened: Open):
+    gate = Gate()
+    with Served({"words": chain(Words(gate=gate))}) as served:
+        studio = opened(served)
+        studio.start("{}", "monday")
+        studio.tab("Store")
+        studio.has("#store")
+        studio.page.reload()
+        studio.shows("#name", "monday")
+        studio.has("#store")
+        studio.tab("Output")
+        studio.shows(".card pre", "to be or ")
+        served.do(gate.open.set)
+        studio.shows(".card pre", "to be or not")
+        studio.page.go_back()
+        studio.has("#welcome")
+
+
+GATED = """
+import asyncio, pathlib
+from pocketflow import AsyncFlow, AsyncNode
+
+class First(AsyncNode):
+    async def exec_async(self, prep_res):
+        return "done once"
+
+class Second(AsyncNode):
+    async def exec_async(self, prep_res):
+        yield "waiting "
+        while not pathlib.Path("open").exists():
+            await asyncio.sleep(0.02)
+        yield "no more"
+
+first = First()
+first >> Second()
+flow = AsyncFlow(first)
+"""
+
+
+class Process:
+    """The command, which can be killed and started again on the same port and journal."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "gated.py").write_text(GATED)
+        self.folder, self.port = folder, "0"
+
+    def __enter__(self) -> str:
+        command = [sys.executable, "-m", "pocketflow", "serve", "gated.py:flow", "--journal", "runs.db"]
+        paths = {"PYTHONPATH": str(Path(pf.__file__).parent.parent), "PATH": "/usr/bin:/bin"}
+        self.process = subprocess.Popen(
+            [*command, "--port", self.port], cwd=self.folder, env=paths, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout
+        said = self.process.stdout.readline()
+        self.url = said.split()[-1]
+        self.port = self.url.rstrip("/").rpartition(":")[2]
+        return self.url
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(PATIENCE)
+        assert self.process.stdout
+        self.process.stdout.close()
+
+
+def test_a_page_outlives_its_server(opened: Open, tmp_path: Path):
+    process = Process(tmp_path)
+    with process:
+        studio = opened(process)
+        studio.start("{}", "monday")
+        studio.node("Second", "running")
+    studio.has("#offline")
+    studio.page.evaluate("() => { window.isSamePage = true; }")
+    with process:
+        studio.has("#offline", 0)
+        studio.shows("#status", "■ interrupted")
+        studio.node("First", "done")
+        (tmp_path / "open").touch()
+        studio.button("Resume").click()
+        studio.shows("#status", "✓ finished")
+        studio.node("First", "restored")
+        assert studio.page.evaluate("() => window.isSamePage")
+    studio.troubles[:] = [trouble for trouble in studio.troubles if "net::ERR_" not in trouble]
+
+
+class Change(pf.Node):
+    """Adds, changes and removes."""
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+        shared["text"] = "new"
+        shared["more"] = [1, 2]
+        del shared["gone"]
+
+
+def test_the_past_of_a_run_shows_its_graph_its_store_and_what_changed(opened: Open):
+    with Served({"change": chain(Words(), Change(), Words(name="Last"))}) as served:
+        run_id = served.start("change", {"text": "old", "gone": 1, "same": 0})
+        studio = opened(served, f"#run={run_id}&tab=store")
+        studio.shows("#status", "✓ finished")
+        count = len(served.do(served.runs.history, run_id))
+        studio.says("#where", f"Now · {count} steps")
+        for step in range(count, 0, -1):
+            studio.page.keyboard.press("ArrowLeft")
+            studio.says("#where", f"{step}/{count}")
+            if "Change" in studio.one("#where").text_content():
+                break
+        studio.says("#store-note", "Change, which changed 3 values")
+        assert studio.value("text").inner_text().split() == ["text", "changed", "new"]
+        assert studio.value("more").inner_text().split() == ["more", "added", "[", "1,", "2", "]"]
+        assert studio.value("gone").inner_text().split() == ["gone", "removed"]
+        assert studio.value("same").inner_text().split() == ["same", "0"]
+        studio.has("[data-id$='/Change'][data-state=done][data-now]")
+        studio.has("[data-id$='/Last'][data-state]", 0)
+        studio.one("#back").click()
+        studio.shows("#values [data-state]", [])
+        studio.button("Now").click()
+        studio.node("Last", "done")
+        studio.value("Last").wait_for()
+
+
+def test_a_fork_goes_on_from_a_chosen_visit(opened: Open):
+    first, second = Count(name="First"), Count(name="Second")
+    with Served({"count": chain(first, second)}) as served:
+        studio = opened(served, f"#run={served.start('count', run_id='monday')}")
+        studio.shows("#status", "✓ finished")
+        studio.one("[data-id$='/First']").click()
+        studio.one("#steps button", has_text="First").last.click()
+        studio.button("Fork here").click()
+        studio.shows("#origin", "fork of monday")
+        studio.shows("#status", "✓ finished")
+        assert (first.counted, second.counted) == (["First"], ["Second", "Second"])
+        studio.one("#origin").click()
+        studio.shows("#name", "monday")
+
+
+def test_a_run_is_deleted_after_a_question_and_not_without(opened: Open):
+    with Served({"words": chain(Words())}) as served:
+        studio = opened(served, f"#run={served.start('words', run_id='monday')}")
+        studio.shows("#status", "✓ finished")
+        studio.one(".run").hover()
+        studio.one(".remove").click()
+        studio.shows("#sure-title", "Delete monday?")
+        studio.button("Keep it").click()
+        studio.has(".run")
+        studio.one(".remove").click()
+        studio.button("Delete").click()
+        studio.has(".run", 0)
+        studio.shows("#welcome-title", "There is no run monday")
+
+
+def test_nothing_of_a_run_becomes_markup(opened: Open):
+    gate = Gate()
+
+    class Hostile(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> str:
+            await gate.passed()
+            emit({"type": HOSTILE, HOSTILE: HOSTILE, "output": "mine", "run": {"status": "failed"}, "nodes": 1})
+            return HOSTILE
+
+        async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> str:
+            shared[HOSTILE] = HOSTILE
+            return HOSTILE
+
+    node, ask = Hostile(), Ask(choices=[HOSTILE])
+    node.name = ask.name = HOSTILE
+    node - HOSTILE >> ask
+    flow = pf.AsyncFlow(node)
+    with Served({HOSTILE: flow}) as served:
+        slug = next(iter(served.runs.flows))
+        studio = opened(served, f"#run={served.start(slug, {'__proto__': HOSTILE})}")
+        studio.has("[data-id][data-state=running]")
+        served.do(gate.open.set)
+        studio.shows("#questions b", f"{HOSTILE}?")
+        studio.shows(".card pre", HOSTILE)
+        assert studio.one(".pf-node > text").all_text_contents()[0].startswith("</script>")
+        studio.tab("Store")
+        studio.value("__proto__").wait_for()
+        studio.value(HOSTILE).wait_for()
+        studio.tab("Events")
+        studio.says("#lines", f"{HOSTILE} {HOSTILE} · output mine")
+        studio.button(HOSTILE).click()
+        studio.shows("#status", "✓ finished")
+        assert studio.one("script").count() == 1
+        assert studio.one("img").count() == 0
+
+
+def test_runs_of_elsewhere_are_shown_whatever_their_names(opened: Open, tmp_path: Path):
+    run_id = "a/b?c#d%2F " + HOSTILE
+    with Journal(tmp_path / "runs.db") as journal:
+        journal.run(pf.Flow(Change()), {"gone": 1}, run_id=run_id)
+    with Served({"words": chain(Words())}, tmp_path / "runs.db") as served:
+        studio = opened(served)
+        studio.one(".run").click()
+        studio.shows("#name", run_id)
+        studio.says("#graph", "is not served here")
+        studio.tab("Store")
+        studio.value("more").wait_for()
+        studio.page.goto(f"{served.url}#run=nobody")
+        studio.shows("#welcome-title", "There is no run nobody")
+
+
+def test_a_flow_with_findings_says_them_and_cannot_be_started(opened: Open):
+    class Lost(pf.Node):
+        def prepare(self, shared: Any) -> None: ...
+
+    with Served({"lost": pf.Flow(Lost())}) as served:
+        studio = opened(served)
+        studio.says("#findings", "prepare")
+        assert studio.one("#new").is_disabled()
+        studio.page.keyboard.press("n")
+        studio.has("dialog", 0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_all_without_scrolling_sideways(opened: Open, scheme: str):
+    gate = Gate()
+    flow = chain(Words("w" * 500, gate, name="Words" * 20), Ask())
+    with Served({"words": flow}) as served:
+        studio = opened(served, viewport={"width": 400, "height": 800}, color_scheme=scheme)
+        width = "() => document.documentElement.scrollWidth"
+        studio.one("#begin").wait_for()
+        assert studio.page.evaluate(width) == 400
+        studio.start('{"key": "value"}', "a-long-name-" * 10)
+        served.do(gate.open.set)
+        studio.has("#questions b")
+        for tab in ["Graph", "Store", "Timeline", "Events", "Output"]:
+            studio.tab(tab)
+            studio.has(f"#{tab.lower()}")
+            assert studio.page.evaluate(width) == 400
+        assert studio.one("#rail").is_hidden()
+        studio.one("#open-rail").click()
+        studio.one(".run").click()
+        assert studio.page.evaluate(width) == 400
+        paper = studio.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", paper))) > 600) == (scheme == "light")
+
+
+def test_all_can_be_done_with_the_keyboard(opened: Open):
+    with Served({"words": chain(Words(), Count())}) as served:
+        studio = opened(served)
+        press = studio.page.keyboard.press
+        for name in ("first", "second"):
+            studio.start("{}", name)
+            studio.shows("#name", name)
+            studio.shows("#status", "✓ finished")
+        press("j")
+        studio.shows("#name", "first")
+        press("k")
+        studio.shows("#name", "second")
+        press("ArrowDown")
+        studio.shows("#name", "first")
+        for key, pane in {"2": "store", "3": "timeline", "4": "events", "1": "output"}.items():
+            press(key)
+            studio.has(f"#{pane}")
+        studio.one("#tab-output").focus()
+        press("ArrowRight")
+        studio.has("#store")
+        studio.page.locator("body").click(position={"x": 600, "y": 20})
+        press("ArrowLeft")
+        studio.says("#where", "9/9")
+        press("Escape")
+        studio.says("#where", "Now")
+        press("?")
+        studio.has("#keys kbd", 12)
+        press("Escape")
+        studio.one("[data-id$='/Count']").focus()
+        press("Enter")
+        studio.shows("#only-name", "Count")
+        studio.has(".card")
+        press("n")
+        studio.has("#new-run")
+        press("Escape")
+        studio.has("dialog", 0)
+
+
+def test_the_timeline_is_shut_off_in_a_frame(opened: Open):
+    with Served({"words": chain(Words())}) as served:
+        studio = opened(served, f"#run={served.start('words')}&tab=timeline")
+        studio.shows("#status", "✓ finished")
+        frame = studio.page.frame_locator("iframe")
+        frame.locator("h1", has_text="AsyncFlow").wait_for()
+        assert frame.locator("body").evaluate("() => window.origin") == "null"
+
+
+def test_a_token_is_asked_for_once(opened: Open):
+    with Served({"words": chain(Words())}, token="secret") as served:
+        studio = opened(served)
+        studio.page.get_by_label("token").fill("secret")
+        studio.button("Open").click()
+        studio.shows("#welcome-title", "words")
+        assert "secret" not in studio.page.url
+        studio.start()
+        studio.shows("#status", "✓ finished")
+        studio.tab("Timeline")
+        studio.page.frame_locator("iframe").locator("h1", has_text="AsyncFlow").wait_for()
+        studio.troubles[:] = [trouble for trouble in studio.troubles if "401" not in trouble]
+
+
+class Chatter(pf.AsyncParallelBatchNode):
+    """Ten thousand chunks, of two hundred items, when the gate is open."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__()
+        self.gate = gate
+
+    async def prep_async(self, shared: Any) -> list[int]:
+        await self.gate.passed()
+        return list(range(200))
+
+    async def exec_async(self, item: int) -> Any:
+        for n in range(50):
+            yield f"{item}.{n} "
+
+
+def test_ten_thousand_events_are_drawn_as_so_much_as_one_can_read(opened: Open):
+    gate = Gate()
+    with Served({"chatter": chain(Chatter(gate))}) as served:
+        studio = opened(served, f"#run={served.start('chatter')}")
+        studio.node("Chatter", "running")
+        served.do(gate.open.set)
+        studio.shows("#status", "✓ finished")
+        studio.shows(".card >> nth=-1 >> pre", "".join(f"199.{n} " for n in range(50)))
+        assert studio.one(".card").count() == 48
+        studio.says("#more-cards", "152 more not shown")
+        studio.tab("Events")
+        studio.has("#lines li", 500)
+        studio.one("#filter").fill("item_end")
+        studio.says("#event-count", "of the last 500")
+        assert set(studio.one("#lines b").all_text_contents()) == {"item_end"}
+
+
+def test_the_page_is_light():
+    assert sum(file.stat().st_size for file in PAGE.iterdir()) < 60_000
