@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -226,8 +226,9 @@ class _Events(StreamingResponse):
 async def _begun(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(events):
         yield b"retry: 1000\n\n"  # milliseconds until a browser comes back
-        async for messages in events:
-            yield messages
+        with suppress(Problem):  # a journal that cannot be read: the stream ends, and other requests are told why
+            async for messages in events:
+                yield messages
 
 
 def _run_id(request: Request) -> str:

@@ -686,3 +686,16 @@ async def test_a_page_hears_of_the_runs_of_another_process(tmp_path: Path, monke
             assert told[-1]["nodes"]["AsyncFlow/Ask"]["state"] == "waiting"
         await service.post("/api/runs/elsewhere/answer", value=1)
         assert (await service.stopped("elsewhere"))["status"] == "finished"
+
+
+async def test_a_journal_that_cannot_be_read_is_told_in_a_sentence_and_ends_streams_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    async with served({"words": chain(Words())}, tmp_path / "runs.db") as service:
+        for name in ("runs.db", "runs.db-wal", "runs.db-shm"):
+            (tmp_path / name).write_bytes(b"damaged" * 3000)
+        answer = await service.client.get("/api/runs")
+        assert "file is not a database" in answer.json()["error"]
+        async with service.events("/api/events") as events:
+            assert await watched(events) == []
+    assert capsys.readouterr().err == ""
