@@ -56,6 +56,12 @@ class Busy(Problem):
     status, retry_after = 503, 5
 
 
+class Unreadable(Problem):
+    """The journal cannot be read: the message says why."""
+
+    status = 500
+
+
 class Served:
     """A flow under its name; slug: the name as it stands in URLs, and in the tag "flow" of its runs."""
 
@@ -297,7 +303,7 @@ class Runs:
 
     async def list(self) -> Rows:
         """All runs, the newest first."""
-        recorded = await self._ask(self.journal.runs)
+        recorded = await self._ask(self.journal.runs, refused=Unreadable)
         runs = {run["run_id"]: self._described(run) for run in recorded}
         runs |= {run_id: live.summary for run_id, live in self.lives.items()}
         return sorted(runs.values(), key=lambda run: str(run["started"]), reverse=True)
@@ -306,7 +312,7 @@ class Runs:
         """What `list` says of a run."""
         if live := self.lives.get(run_id):
             return live.summary
-        found = await self._ask(lambda: self.journal.runs(run_id=run_id))
+        found = await self._ask(lambda: self.journal.runs(run_id=run_id), refused=Unreadable)
         if not found:
             raise NotFound(f"there is no run {run_id!r}")
         return self._described(found[0])
@@ -322,7 +328,7 @@ class Runs:
         """
         run = await self.summary(run_id)
         if run_id not in self.lives:
-            rows = await self._ask(self.journal.history, run_id, refused=NotFound)
+            rows = await self._ask(self.journal.history, run_id, refused=Unreadable)
             if run_id not in self.lives:  # else it has begun meanwhile
                 return await asyncio.to_thread(self._restored, run, rows)
         return self.lives[run_id].described()
@@ -373,7 +379,8 @@ class Runs:
                 number, messages = live.buffer.since(number)
                 yield messages
             elif live.stopped.is_set() or self.is_closed:
-                yield sse({"type": "end", "status": live.run["status"]})
+                status = live.run["status"] if live.stopped.is_set() else "interrupted"  # by the end of the server
+                yield sse({"type": "end", "status": status})
                 return
             elif not await self._is_news(live.buffer.bell):
                 yield HEARTBEAT
@@ -474,7 +481,8 @@ class Runs:
         stopped = _outcome(live.work)
         with suppress(JournalError, ValueError):  # what the journal has is the truth, where it can be read
             [recorded] = await asyncio.to_thread(self.journal.runs, run_id=live.run_id)
-            stopped = {key: recorded[key] for key in ("status", "error", "questions", "started", "ended")}
+            error = recorded["error"] or stopped["error"]  # which the journal lacks where it was the journal's own
+            stopped = {key: recorded[key] for key in ("status", "questions", "started", "ended")} | {"error": error}
         live.run["is_here"] = False
         live.change(**plain(stopped))
         live.stopped.set()
@@ -521,7 +529,7 @@ class Runs:
     async def _recorded(self, run_id: str) -> tuple[Rows, Served | None]:
         """The history of a run, and its flow."""
         run = await self.summary(run_id)
-        rows = await self._ask(self.journal.history, run_id, refused=NotFound)
+        rows = await self._ask(self.journal.history, run_id, refused=Unreadable)
         return rows, self._served(run, rows)
 
     def _described(self, recorded: Json) -> Json:

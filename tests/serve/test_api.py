@@ -695,6 +695,7 @@ async def test_a_journal_that_cannot_be_read_is_told_in_a_sentence_and_ends_stre
         for name in ("runs.db", "runs.db-wal", "runs.db-shm"):
             (tmp_path / name).write_bytes(b"damaged" * 3000)
         answer = await service.client.get("/api/runs")
+        assert answer.status_code == 500
         assert "file is not a database" in answer.json()["error"]
         async with service.events("/api/events") as events:
             assert await watched(events) == []

@@ -308,6 +308,12 @@ async def test_a_sync_flow_ends_with_the_step_at_which_it_is_stopped():
         assert not after.reached.is_set()
 
 
+async def test_why_a_run_ended_is_told_also_where_the_journal_cannot_write_it():
+    async with Runs(flows={"odd": chain(Words(name="\ud800"))}) as runs:
+        state = await stopped(runs, await runs.start("odd", {}))
+        assert "names and ids have to be text that UTF-8 can write" in state["error"]
+
+
 async def test_a_node_that_calls_sys_exit_fails_its_run_alone():
     class Exit(AsyncNode):
         async def exec_async(self, prep_res: Any) -> Any:
@@ -351,8 +357,11 @@ async def test_closing_names_the_runs_whose_step_outlives_the_grace():
     runs = Runs(flows={"hold": sync(hold)}, grace=0.01)
     run_id = await runs.start("hold", {})
     await asyncio.to_thread(hold.reached.wait, PATIENCE)
+    watching = asyncio.create_task(watched(runs.watch(run_id)))
+    await asyncio.sleep(0)
     try:
         assert await runs.close() == [run_id]
+        assert (await watching)[-1] == {"type": "end", "status": "interrupted"}
     finally:
         hold.open.set()
         async with asyncio.timeout(PATIENCE):
