@@ -273,7 +273,9 @@ def _failure(_: Request, error: Exception) -> Response:
 def _page() -> list[Route]:
     """A route for each file of the page, which is read once: nothing else of the file system can be reached."""
     files = [
-        file for file in resources.files(__package__).joinpath("page").iterdir() if Path(file.name).suffix in TYPES
+        file
+        for file in resources.files("pocketflow.serve").joinpath("page").iterdir()
+        if Path(file.name).suffix in TYPES
     ]
     routes = [Route(f"/{file.name}", _served(file.read_bytes(), TYPES[Path(file.name).suffix])) for file in files]
     return [*routes, *(Route("/", route.endpoint) for route in routes if route.path == "/index.html")]
