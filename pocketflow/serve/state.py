@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -33,7 +33,11 @@ class State:
     """
 
     def __init__(self, graph: Graph | None, past: Iterable[Mapping[str, Any]] = ()) -> None:
-        self.graph, self.past = graph, list(past)
+        self.graph = graph
+        self.past = defaultdict[str, list[Mapping[str, Any]]](list)  # the rows inside of a visit, by its path
+        for row in past:
+            for visit in _visits_around(row["path"]):
+                self.past[visit].append(row)
         self.nodes: dict[str, Json] = {}
         self.outputs: dict[str, Json] = {}
         self.tokens, self.retries = {"input": 0, "output": 0}, 0
@@ -211,7 +215,7 @@ class State:
 
     def _restore_inside(self, path: str) -> bool:
         """A restored step tells nothing of what is inside of it, but its history does: whether there was anything."""
-        rows = [row for row in self.past if row["path"].startswith((f"{path}/", f"{path}["))]
+        rows = self.past.pop(path, [])
         for row in rows:
             self._restore(row, "restored")
         return bool(rows)
