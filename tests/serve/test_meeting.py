@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pocketflow import AsyncNode
+from pocketflow import AsyncNode, Flow, Node
 from pocketflow.hooks import Hook, Step
 from pocketflow.journal import Journal
 
 pytest.importorskip("starlette", reason="pocketflow.serve needs starlette")
 from pocketflow.serve import Conflict, NotFound, Runs
 from pocketflow.serve.sse import woken_by
+from tests.core.nodes import settle
 from tests.serve.flows import Ask, Count, Gate, Usage, Words, branches, chain
 from tests.serve.watching import PATIENCE, named, until, watched
 
@@ -206,3 +208,24 @@ async def test_a_run_that_starts_while_all_is_closed_does_not_run(tmp_path: Path
         await asyncio.wait_for(starting, PATIENCE)
         await asyncio.wait_for(runs.lives["one"].stopped.wait(), PATIENCE)
         assert ([run["status"] for run in journal.runs()], counted.counted) == (["interrupted"], [])
+
+
+async def test_a_sync_node_that_is_stopped_while_it_is_tried_again_is_not_tried_any_more():
+    attempts = list[int]()
+    reached, is_open = threading.Event(), threading.Event()
+
+    class Fails(Node):
+        def exec(self, prep_res: Any) -> None:
+            attempts.append(self.cur_retry)
+            reached.set()
+            assert is_open.wait(PATIENCE)
+            raise LookupError("nothing there")
+
+    async with Runs(flows={"fails": Flow(Fails(max_retries=5))}) as runs:
+        run_id = await runs.start("fails", {})
+        assert await asyncio.to_thread(reached.wait, PATIENCE)
+        stopping = asyncio.create_task(runs.cancel(run_id))
+        await settle()
+        is_open.set()
+        await asyncio.wait_for(stopping, PATIENCE)
+        assert ((await runs.get(run_id))["status"], attempts) == ("interrupted", [0])
