@@ -133,6 +133,16 @@ async def test_each_branch_item_and_entry_has_an_output_of_its_own():
     assert [output["label"] for output in state.outputs.values()] == ["Words [0]", "Words [1]"]
 
 
+async def test_an_output_in_a_branch_of_an_entry_in_a_branch_has_the_number_of_the_entry():
+    class Each(pf.AsyncBatchFlow):
+        async def prep_async(self, shared: Any) -> Any:
+            return [{}, {}]
+
+    state, _ = await folded(branches(Each(branches(Words("a", name="one"), Words("b", name="two"))), Count()))
+    labels = sorted(output["label"] for output in state.outputs.values())
+    assert labels == ["one [0]", "one [1]", "two [0]", "two [1]"]
+
+
 async def test_an_output_is_that_of_the_last_visit():
     state, _ = await folded(loop())
     assert {output["label"]: output["path"] for output in state.outputs.values()} == {
