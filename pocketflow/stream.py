@@ -56,7 +56,8 @@ async def stream(flow: Any, shared: Any, *, buffer: int = 64) -> AsyncGenerator[
         node_error              error (its repr): once, from the innermost node that failed
 
     An error of the run is raised after the events before it. Closing the stream cancels the run
-    and waits for its end; a sync flow finishes the step that runs, and begins no other. So write:
+    and waits for its end; a sync flow finishes the step that runs, or the attempt that does, and begins no
+    other. So write:
 
         async with contextlib.aclosing(stream(flow, shared)) as events:
             async for event in events: ...
@@ -173,6 +174,8 @@ class _Events(Hook):
         return held
 
     def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> Any:
+        if self.is_closed:
+            raise asyncio.CancelledError("the stream was closed")
         return self.on_event(step, {"type": "node_retry", "error": repr(error), "attempt": attempt, "wait": wait})
 
     def on_end(self, step: Step, result: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -141,10 +142,12 @@ class _Api:
 
     async def history(self, request: Request) -> Response:
         after = _number(request, "after", -1)
-        return _Json({"rows": (await self.runs.history(_run_id(request)))[after + 1 :]})
+        rows = (await self.runs.history(_run_id(request)))[after + 1 :]
+        return await asyncio.to_thread(_Json, {"rows": rows})
 
     async def store(self, request: Request) -> Response:
-        return _Json(await self.runs.store(_run_id(request), _number(request, "after", None)))
+        store = await self.runs.store(_run_id(request), _number(request, "after", None))
+        return await asyncio.to_thread(_Json, store)
 
     async def trace(self, request: Request) -> Response:
         html = await self.runs.trace(_run_id(request))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import re
 import secrets
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from traceback import format_exception_only
 from typing import Any, Self, TypeVar
 
+from pocketflow import watcher
 from pocketflow.graph import Graph, check, to_svg
 from pocketflow.hooks import Hook, Step
 from pocketflow.journal import Journal, JournalError, Paused, RunExists
@@ -30,6 +32,7 @@ LISTED = 100  # runs, unless asked for another number
 RESULT = 300  # characters of a result in the history
 POLL = 2.0  # seconds between two looks at what other processes do in the same journal
 STOPPED = ("paused", "finished", "failed", "interrupted")
+CHANGING = ("status", "error", "questions", "started", "ended")  # what a run that stops is told with
 
 
 class Problem(Exception):
@@ -83,7 +86,7 @@ class Served:
 class Live:
     """A run that waits or runs here, or has stopped not long ago.
 
-    run: its summary; shared: its store.
+    run: its summary; shared: its store, which is filled from the journal.
     refreshed: how often the state has changed in a way that no event tells.
     is_asking: whether a node has asked a person, for which the run is about to stop.
     """
@@ -122,6 +125,18 @@ class Live:
             changes["nodes"] = self.state.stop(self.run["status"], self.run["questions"])
         self.buffer.add({"type": "status", "path": "", "changes": changes})
 
+    def stop(self, **run: Any) -> None:
+        """Tell how the run has stopped, and let go of all that only a run needs."""
+        self.run["is_here"] = False
+        self.change(**run)
+        self.work, self.shared = None, {}
+        self.state.past.clear()
+        self.stopped.set()
+
+    def is_as(self, run: Json | None) -> bool:
+        """Whether it has not changed since it stopped."""
+        return run is not None and all(self.run[key] == run[key] for key in ("status", "ended", "questions"))
+
 
 class _Results(Hook):
     """Tells what exec returned, which no event does; and no node ends the server with `sys.exit`."""
@@ -153,8 +168,9 @@ class Runs:
     grace: seconds that `close` waits for runs to stop, as a step of a sync flow cannot be interrupted.
     heartbeat: seconds of silence after which a watcher gets a comment.
 
-    It lives on one event loop. A run is a dict of what `Journal.runs` says of it, and "flow" (a slug; None if it
-    is not known), "is_here" (whether it waits or runs here), "tokens" and "retries"; its status may be "waiting" too.
+    It lives on one event loop; the hooks that are installed where it is made see its runs. A run is a dict of what
+    `Journal.runs` says of it, and "flow" (a slug; None if it is not known), "is_here" (whether it waits or runs
+    here), "tokens" and "retries"; its status may be "waiting" too.
 
     Raises: `NotFound` for what is not there, `Conflict` for a run that is not as it would have to be, `Busy` where
         no more can run, and their base `Problem` for all else that is refused.
@@ -175,7 +191,7 @@ class Runs:
         if limit < 1:
             raise ValueError(f"limit={limit}: write 1 or more, or nothing would run")
         self.limit, self.waiting, self.keep, self.linger = limit, waiting, keep, linger
-        self.grace = grace
+        self.grace, self.watcher = grace, watcher.get()
         self.is_closing = self.is_closed = False  # first the runs are stopped, then nobody watches any more
         self.flows: dict[str, Served] = {}
         for name, flow in (flows or {}).items():
@@ -213,7 +229,7 @@ class Runs:
     async def start(
         self, name: str, shared: Json, run_id: str | None = None, tags: Mapping[str, Any] | None = None
     ) -> str:
-        """Start the flow with this slug on a store; the id of the run, which is in the journal by then.
+        """Start the flow with this slug on a copy of a store; the id of the run, which is in the journal by then.
 
         run_id: letters, digits and `. _ : @ + -`; None means one made of the slug and the time.
         tags: data by which `Journal.runs` finds the run; "flow" is always the slug.
@@ -223,13 +239,18 @@ class Runs:
             raise NotFound(f"there is no flow {name!r}: there is {', '.join(self.flows) or 'none'}")
         run_id = _new_id(served.slug) if run_id is None else _checked_id(run_id)
         run = _new_run(run_id, served.slug, {**(tags or {}), "flow": served.slug})
-        live = self._reserve(run, served, shared, [])
-        try:
-            await self._ask(self.journal.create, served.flow, shared, run_id=run_id, tags=run["tags"])
-        except BaseException:
-            self._forget(live)
-            raise
-        self._begin(live)
+        async with self._alone(run_id):
+            if run_id in self.lives and not self.is_active(run_id) and run_id in await self._all(run_id):
+                raise Conflict(f"there is a run {run_id!r} already: choose another run_id")
+            # The run takes what is recorded, so that the caller may go on with the store: only this is not.
+            unrecorded = {key: shared[key] for key in self.journal.exclude & shared.keys()}
+            live = self._reserve(run, served, unrecorded, [])
+            try:
+                await self._ask(self.journal.create, served.flow, shared, run_id=run_id, tags=run["tags"])
+            except BaseException:
+                self._forget(live)
+                raise
+            self._begin(live)
         return run_id
 
     async def resume(self, run_id: str) -> None:
@@ -294,7 +315,7 @@ class Runs:
             await asyncio.wait(self.attending, timeout=self.grace)
         self.is_closed = True
         self.pulse.wake()
-        left = [live.run_id for live in active if not live.stopped.is_set()]
+        left = [live.run_id for live in active if live.work]
         if self.owns_journal and not left:
             self.journal.close()
         return left
@@ -303,19 +324,16 @@ class Runs:
 
     async def list(self) -> Rows:
         """All runs, the newest first."""
-        recorded = await self._ask(self.journal.runs, refused=Unreadable)
-        runs = {run["run_id"]: self._described(run) for run in recorded}
-        runs |= {run_id: live.summary for run_id, live in self.lives.items()}
-        return sorted(runs.values(), key=lambda run: str(run["started"]), reverse=True)
+        return sorted((await self._all()).values(), key=lambda run: str(run["started"]), reverse=True)
 
     async def summary(self, run_id: str) -> Json:
         """What `list` says of a run."""
-        if live := self.lives.get(run_id):
+        if live := self._active(run_id):
             return live.summary
-        found = await self._ask(lambda: self.journal.runs(run_id=run_id), refused=Unreadable)
-        if not found:
+        found = await self._all(run_id)
+        if run_id not in found:
             raise NotFound(f"there is no run {run_id!r}")
-        return self._described(found[0])
+        return found[run_id]
 
     def is_active(self, run_id: str) -> bool:
         """Whether a run waits or runs here."""
@@ -335,9 +353,7 @@ class Runs:
 
     async def history(self, run_id: str) -> Rows:
         """The rows of `Journal.history`, each with the id of its node; results as text of at most 300 characters."""
-        rows, served = await self._recorded(run_id)
-        actions = {row["path"]: row["action"] for row in rows if row["kind"] in ("node", "flow")}
-        return [_row(row, served.graph.locate(row["path"], actions) if served else None) for row in rows]
+        return await asyncio.to_thread(_rows, *await self._recorded(run_id))
 
     async def store(self, run_id: str, after: int | None = None) -> Json:
         """The run as it was after a row of the history, by default the last: `n`, that row; `store`, key -> text of
@@ -346,9 +362,13 @@ class Runs:
         n = rows[-1]["n"] if after is None else after
         now = await self._ask(self.journal.load, run_id, after=n, refused=NotFound)
         before = await self._ask(self.journal.load, run_id, after=n - 1) if n else {}
-        store = {str(key): shown(value) for key, value in now.items()}
-        changes = _changes(rows[n]["changes"], before, now)
-        return {"n": n, "store": store, "changes": changes, **_state_after(rows[: n + 1], served)}
+
+        def told() -> Json:
+            store = {str(key): shown(value) for key, value in now.items()}
+            changes = _changes(rows[n]["changes"], before, now)
+            return {"n": n, "store": store, "changes": changes, **_state_after(rows[: n + 1], served)}
+
+        return await asyncio.to_thread(told)  # as a store may be large, and a history long
 
     async def trace(self, run_id: str) -> str:
         """The timeline of a run, as a page of its own."""
@@ -427,6 +447,8 @@ class Runs:
                 for run_id, run in runs.items() if self.polled else ():
                     if self.seen.get(run_id) != run:
                         self._tell_all(run)
+                for run_id in self.seen.keys() - runs.keys() - self.lives.keys():
+                    self.news.add({"run_id": run_id}, "deleted")
                 self.seen, self.polled = runs, self.polled + 1
                 self.news.bell.ring()
             await asyncio.sleep(max(POLL, 20 * (loop.time() - began)))
@@ -442,8 +464,8 @@ class Runs:
         self._check_room()
         changed = {"status": "waiting", "is_here": True, "error": None, "ended": None, "flow": served.slug}
         live = Live({**run, **changed}, served, shared, Buffer(self.keep), past)
-        if before := self.lives.get(run_id):  # what it took until it stopped
-            live.state.tokens, live.state.retries = before.state.tokens, before.state.retries
+        live.state.tokens |= run.get("tokens", {})  # what it took until it stopped
+        live.state.retries = run.get("retries", 0)
         self.lives[run_id] = live
         return live
 
@@ -459,7 +481,11 @@ class Runs:
 
     def _begin(self, live: Live) -> None:
         self._change(live, status="waiting")
-        live.work = asyncio.create_task(self._work(live))
+        context = contextvars.copy_context()
+        context.run(watcher.set, self.watcher)  # a run is no part of the run whose node has started it
+        live.work = asyncio.create_task(self._work(live), context=context)
+        if self.is_closing:
+            live.work.cancel()
         task = asyncio.create_task(self._attend(live))
         self.attending.add(task)
         task.add_done_callback(self.attending.discard)
@@ -481,11 +507,9 @@ class Runs:
         stopped = _outcome(live.work)
         with suppress(JournalError, ValueError):  # what the journal has is the truth, where it can be read
             [recorded] = await asyncio.to_thread(self.journal.runs, run_id=live.run_id)
-            error = recorded["error"] or stopped["error"]  # which the journal lacks where it was the journal's own
-            stopped = {key: recorded[key] for key in ("status", "questions", "started", "ended")} | {"error": error}
-        live.run["is_here"] = False
-        live.change(**plain(stopped))
-        live.stopped.set()
+            error = recorded["error"] or stopped.get("error")  # a run that the journal refuses has none in there
+            stopped = {**recorded, "error": error}
+        live.stop(**plain({key: stopped[key] for key in CHANGING if key in stopped}))
         self._tell_all(live.summary)
         asyncio.get_running_loop().call_later(self.linger, self._forget, live)
 
@@ -497,7 +521,9 @@ class Runs:
         rows, served = await self._recorded(run_id)
         if served is None:
             raise Conflict(f"{run_id!r} is of no flow that is served here: {', '.join(self.flows) or 'none is'}")
-        self._begin(self._reserve({**run, "questions": []}, served, {}, rows))
+        live = self._reserve({**run, "questions": []}, served, {}, rows)
+        live.is_asking = bool(run["questions"])  # it will ask them again
+        self._begin(live)
 
     def _change(self, live: Live, **run: Any) -> None:
         live.change(**run)
@@ -530,18 +556,37 @@ class Runs:
         """The history of a run, and its flow."""
         run = await self.summary(run_id)
         rows = await self._ask(self.journal.history, run_id, refused=Unreadable)
-        return rows, self._served(run, rows)
+        return rows, await asyncio.to_thread(self._served, run, rows)
+
+    async def _all(self, run_id: str | None = None) -> dict[str, Json]:
+        """All runs, or the one with this id if there is one, by their ids.
+
+        What has stopped here is forgotten where another process has gone on with it since, or deleted it.
+        """
+        stopped = [live for live in self.lives.values() if live.stopped.is_set() and run_id in (None, live.run_id)]
+        recorded = await self._ask(self.journal.runs, run_id=run_id, refused=Unreadable)
+        runs = {run["run_id"]: self._described(run) for run in recorded}
+        for live in stopped:
+            if not live.is_as(runs.get(live.run_id)):
+                self._forget(live)
+        return runs | {live.run_id: live.summary for live in self.lives.values() if run_id in (None, live.run_id)}
 
     def _described(self, recorded: Json) -> Json:
         """What `list` says of a run that is not here."""
-        flow = recorded["tags"].get("flow")
-        told = {"flow": flow if flow in self.flows else None, "is_here": False}
-        return {**plain(recorded), **told, "tokens": {"input": 0, "output": 0}, "retries": 0}
+        served, live = self._tagged(recorded), self.lives.get(recorded["run_id"])
+        told = {"flow": served.slug if served else None, "is_here": False}
+        tokens, retries = (live.state.tokens, live.state.retries) if live else ({"input": 0, "output": 0}, 0)
+        return {**plain(recorded), **told, "tokens": {**tokens}, "retries": retries}
+
+    def _tagged(self, run: Json) -> Served | None:
+        """The flow that the tag of a run names, where it is one of ours: other programs have tags, too."""
+        slug = run["tags"].get("flow")
+        return self.flows.get(slug) if isinstance(slug, str) else None
 
     def _served(self, run: Json, rows: Rows) -> Served | None:
         """The flow of a run: that of its tag, or the only one whose graph has all steps that are recorded."""
-        if (slug := run["tags"].get("flow")) in self.flows:
-            return self.flows[slug]
+        if served := self._tagged(run):
+            return served
         paths = [row["path"] for row in rows if row["path"]]
         fitting = [it for it in self.flows.values() if all(it.graph.locate(path) for path in paths)]
         return fitting[0] if len(fitting) == 1 else None
@@ -654,6 +699,11 @@ def _state_after(rows: Rows, served: Served | None) -> Json:
     if rows[-1].get("status") in STOPPED:
         state.stop(rows[-1]["status"], [row for row in rows if row["kind"] == "pause"])
     return state.described()
+
+
+def _rows(rows: Rows, served: Served | None) -> Rows:
+    actions = {row["path"]: row["action"] for row in rows if row["kind"] in ("node", "flow")}
+    return [_row(row, served.graph.locate(row["path"], actions) if served else None) for row in rows]
 
 
 def _row(row: Mapping[str, Any], id: str | None) -> Json:

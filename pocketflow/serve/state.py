@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from pocketflow.graph import Graph
@@ -33,7 +34,11 @@ class State:
     """
 
     def __init__(self, graph: Graph | None, past: Iterable[Mapping[str, Any]] = ()) -> None:
-        self.graph, self.past = graph, list(past)
+        self.graph = graph
+        self.past = defaultdict[str, list[Mapping[str, Any]]](list)  # the rows inside of a visit, by its path
+        for row in past:
+            for visit in _visits_around(row["path"]):
+                self.past[visit].append(row)
         self.nodes: dict[str, Json] = {}
         self.outputs: dict[str, Json] = {}
         self.tokens, self.retries = {"input": 0, "output": 0}, 0
@@ -175,7 +180,8 @@ class State:
         path, slot = event["path"], self._slot(event)
         self.outputs.pop(slot, None)  # so that the most recent one is the last
         self.outputs[slot] = output = {
-            "slot": slot, "id": self.locate(path), "path": path, "label": self._label(path, slot),
+            "slot": slot, "id": self.locate(path), "path": path,
+            "label": self._label(path, event.get("item")),
             "state": state, "kind": kind, "text": text[:LONGEST], "cut": 0,
         }  # fmt: skip
         if len(self.outputs) > OUTPUTS:
@@ -188,12 +194,17 @@ class State:
         twin = f"{self.locate(path)} " if self._has_twins else ""
         return twin + _VISIT.sub("/", path) + ("" if item is None else f"[{item}]")
 
-    def _label(self, path: str, slot: str) -> str:
+    def _label(self, path: str, item: int | None) -> str:
         """The name of the node, with the numbers of entries and items, by which alone its outputs differ."""
-        id = self.locate(path)
-        name = self.graph[id].name if self.graph and id else _INDEX.sub("", _VISIT.sub("/", path).split("/")[-1])
-        of_graph = len(_INDEX.findall(id or "")) * (2 if self._has_twins else 1)
-        return " ".join([name, *_INDEX.findall(slot)[of_graph:]])
+        id, parts = self.locate(path), _VISIT.sub("/", path).split("/")
+        name = self.graph[id].name if self.graph and id else _INDEX.sub("", parts[-1])
+        numbers = [
+            number
+            for part, of_graph in zip_longest(parts, (id or "").split("/"), fillvalue="")
+            if not _INDEX.search(of_graph)  # else it is a branch, and each branch has nodes of its own
+            for number in _INDEX.findall(part)
+        ]
+        return " ".join([name, *numbers, *([] if item is None else [f"[{item}]"])])
 
     # Rows of a history
 
@@ -211,7 +222,7 @@ class State:
 
     def _restore_inside(self, path: str) -> bool:
         """A restored step tells nothing of what is inside of it, but its history does: whether there was anything."""
-        rows = [row for row in self.past if row["path"].startswith((f"{path}/", f"{path}["))]
+        rows = self.past.pop(path, [])
         for row in rows:
             self._restore(row, "restored")
         return bool(rows)

@@ -133,6 +133,16 @@ async def test_each_branch_item_and_entry_has_an_output_of_its_own():
     assert [output["label"] for output in state.outputs.values()] == ["Words [0]", "Words [1]"]
 
 
+async def test_an_output_in_a_branch_of_an_entry_in_a_branch_has_the_number_of_the_entry():
+    class Each(pf.AsyncBatchFlow):
+        async def prep_async(self, shared: Any) -> Any:
+            return [{}, {}]
+
+    state, _ = await folded(branches(Each(branches(Words("a", name="one"), Words("b", name="two"))), Count()))
+    labels = sorted(output["label"] for output in state.outputs.values())
+    assert labels == ["one [0]", "one [1]", "two [0]", "two [1]"]
+
+
 async def test_an_output_is_that_of_the_last_visit():
     state, _ = await folded(loop())
     assert {output["label"]: output["path"] for output in state.outputs.values()} == {
@@ -290,3 +300,21 @@ def test_usage_that_is_no_number_of_tokens_does_not_end_the_run():
     state = State(Graph(chain(Words())))
     state.apply({"type": "usage", "path": "AsyncFlow/0:Words", "input_tokens": "many", "output_tokens": None})
     assert state.tokens == {"input": 0, "output": 0}
+
+
+def test_of_its_past_a_resumed_run_reads_each_row_a_few_times_however_long_it_was():
+    class Row(dict[str, Any]):
+        reads = 0
+
+        def __getitem__(self, key: str) -> Any:
+            Row.reads += 1
+            return super().__getitem__(key)
+
+    visits = [f"Flow/{number}:Step" for number in range(200)]
+    rows = [Row(kind="exec", path=f"{visit}/exec", result="done") for visit in visits]
+    state = State(None, rows)
+    for visit in visits:
+        state.apply({"type": "node_start", "path": visit})
+        state.apply({"type": "node_end", "path": visit, "action": None, "skipped": True})
+    assert Row.reads < 20 * len(rows)
+    assert list(state.outputs.values())[-1]["text"] == "done"
