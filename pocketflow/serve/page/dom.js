@@ -69,7 +69,7 @@ export function setSign(made, state) {
 
 export const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 export const joined = parts => parts.filter(Boolean).join(" · ");
-export const asText = value => (typeof value === "string" ? value : JSON.stringify(value, null, 1));
+export const asText = value => (typeof value === "string" ? value : JSON.stringify(value));
 
 export function duration(seconds) {
   if (seconds < 1) return `${Math.round(Math.max(seconds, 0) * 1000)} ms`;

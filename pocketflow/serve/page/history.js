@@ -90,6 +90,7 @@ find("again").onclick = () => showTimeline();
 
 export function drawTimeline() {
   const wanted = `${state.id} ${isLive(state.run)}`; // again when the run has ended
+  set("opened", { hidden: !isLive(state.run) });
   if (find("frame").dataset.shows !== wanted) showTimeline(wanted);
 }
 

@@ -52,7 +52,7 @@ function makeRun({ run_id: id }) {
 function drawRun({ parts }, run) {
   const { run_id, status, questions } = run;
   setSign(parts.sign, status);
-  say(parts.name, run_id.startsWith(`${run.flow}-`) ? run_id.slice(run.flow.length + 1) : run_id);
+  say(parts.name, run_id.replace(`${run.flow}-`, ""));
   say(parts.time, timeOf(run));
   say(parts.facts, joined([status, questions.length && "asks you", run.flow]));
   mark(parts.run, "aria-current", run_id === state.id ? "true" : null);
@@ -71,7 +71,7 @@ function drawHead() {
   say("status", run && `${MARKS[run.status]} ${run.status}`);
   mark("status", "data-state", run?.status ?? null);
   set("stop", { hidden: !isLive(run) || !run.is_here, disabled: isBusy });
-  set("resume", { hidden: run?.status !== "interrupted", disabled: isBusy });
+  set("resume", { hidden: !["failed", "interrupted"].includes(run?.status), disabled: isBusy });
   set(document, { title: run ? `${MARKS[run.status]} ${run.run_id}` : "PocketFlow" });
 }
 
@@ -90,15 +90,14 @@ function drawMessages() {
   drawQuestions();
   set("fault", { hidden: state.run?.status !== "failed" });
   say("error", state.run?.error);
-  set("retry", { disabled: state.isBusy });
 }
 
 function welcome() {
-  const { name, doc, findings = [] } = flow() ?? {};
-  say("welcome-title", state.isMissing ? `There is no run ${state.id}` : name);
-  say("doc", doc);
+  const { doc, findings = [] } = flow() ?? {};
+  say("doc", state.isMissing ? `There is no run ${state.id}.` : doc);
   list("findings", findings, it => it, it => element("li", {}, it));
-  say("advice", findings.length && "It cannot be started before this is mended.");
+  const advice = canStart() && "Start a run, or choose one to see what it does.";
+  say("advice", findings.length ? "It cannot be started before this is mended." : advice);
   set("begin", { hidden: !canStart() });
 }
 
@@ -139,7 +138,7 @@ function readAddress() {
 // What a person does
 
 const ON = {
-  new: openForm, begin: openForm, stop, resume, retry: resume, fork,
+  new: openForm, begin: openForm, stop, resume, fork,
   origin: () => choose(state.run.fork_of.run_id),
   notice: () => changed({ notice: "" }),
   "show-keys": () => find("keys").showModal(),
