@@ -18,10 +18,10 @@ export function set(it, properties) {
   for (const [name, value] of Object.entries(properties)) if (it[name] !== value) it[name] = value;
 }
 
-/** The same for an attribute; null removes it. */
+/** The same for an attribute; null or undefined removes it. */
 export function mark(it, name, value) {
   it = target(it);
-  if (value === null) it.removeAttribute(name);
+  if (value == null) it.removeAttribute(name);
   else if (it.getAttribute(name) !== String(value)) it.setAttribute(name, value);
 }
 

@@ -66,7 +66,7 @@ function drawNode(box, id, node) {
   const at = row() ? row().id === id : node?.state === "running";
   if (at && !box.isAt) reveal(box);
   box.isAt = at;
-  mark(box.group, "data-state", node?.state ?? null);
+  mark(box.group, "data-state", node?.state);
   mark(box.group, "data-now", row()?.id === id ? "" : null);
   mark(box.group, "aria-pressed", state.node === id);
   mark(box.group, "aria-label", words);

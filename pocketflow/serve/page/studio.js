@@ -31,7 +31,7 @@ function draw() {
 function drawRail() {
   const flows = [...(state.flows?.values() ?? [])];
   list("flows", flows, ({ slug }) => slug, ({ slug, name }) => element("option", { value: slug }, name));
-  set("flows", { value: state.flow ?? "", disabled: flows.length < 2 });
+  set("flows", { value: state.flow ?? "" });
   set("new", { disabled: !canStart() });
   list("runs", state.runs ?? [], ({ run_id }) => run_id, makeRun, drawRun);
   const none = "No runs yet. Start one above, or from the command line with the same journal.";
@@ -56,7 +56,9 @@ function drawRun({ parts }, run) {
   say(parts.time, timeOf(run));
   say(parts.facts, joined([status, questions.length && "asks you", run.flow]));
   mark(parts.run, "aria-current", run_id === state.id ? "true" : null);
-  set(parts.remove, { hidden: isLive(run) });
+  const tabIndex = run_id === (state.id ?? state.runs[0].run_id) ? 0 : -1; // arrow keys lead to the others
+  set(parts.run, { tabIndex });
+  set(parts.remove, { tabIndex, hidden: isLive(run) });
 }
 
 const timeOf = run => (run.ended || isLive(run) ? duration(secondsOf(run)) : "");
@@ -69,7 +71,7 @@ function drawHead() {
   say("facts", run && factsOf(run));
   say("origin", run?.fork_of && `fork of ${run.fork_of.run_id}`);
   say("status", run && `${MARKS[run.status]} ${run.status}`);
-  mark("status", "data-state", run?.status ?? null);
+  mark("status", "data-state", run?.status);
   set("stop", { hidden: !isLive(run) || !run.is_here, disabled: isBusy });
   set("resume", { hidden: !["failed", "interrupted"].includes(run?.status), disabled: isBusy });
   set(document, { title: run ? `${MARKS[run.status]} ${run.run_id}` : "PocketFlow" });
@@ -96,8 +98,7 @@ function welcome() {
   const { doc, findings = [] } = flow() ?? {};
   say("doc", state.isMissing ? `There is no run ${state.id}.` : doc);
   list("findings", findings, it => it, it => element("li", {}, it));
-  const advice = canStart() && "Start a run, or choose one to see what it does.";
-  say("advice", findings.length ? "It cannot be started before this is mended." : advice);
+  say("advice", findings.length ? "Mend this, then it can be started." : "Start a run, or choose one to watch.");
   set("begin", { hidden: !canStart() });
 }
 
