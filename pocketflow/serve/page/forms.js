@@ -2,7 +2,7 @@
 
 import { asText, element, find, joined, list, mark, say, set } from "./dom.js";
 import { JsonError, parsed } from "./json.js";
-import { answer, remove, start } from "./server.js";
+import { answer, remove, start, wordsOf } from "./server.js";
 import { state } from "./state.js";
 
 for (const dialog of document.querySelectorAll("dialog")) {
@@ -44,7 +44,7 @@ form.onsubmit = async event => {
     await start(flow.slug, { shared: flow.inputs ? values : values.store, run_id });
     find("new-run").close();
   } catch (error) {
-    say("new-error", error.message);
+    say("new-error", wordsOf(error));
   } finally {
     set("start-run", { disabled: false });
   }
