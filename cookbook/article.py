@@ -87,6 +87,10 @@ class GiveUp(Node):
         shared["article"] = f"There is too little about {shared['subject']}."
 
 
+class Article(AsyncFlow):
+    """Three write about a subject at once, and you say what is published. Start with {"subject": "asyncio queue"}."""
+
+
 writers = [
     Write("Explain", 0, "Say what it is."),
     Write("Compare", 1, "Say what else there is, and when to take that."),
@@ -97,7 +101,7 @@ research - "write" >> writers >> Join() >> approve
 research - "give up" >> GiveUp()
 approve - "publish" >> Publish()
 approve - "again" >> research
-flow = AsyncFlow(start=research)
+flow = Article(start=research)
 
 
 def run_until_asked(journal, shared):

@@ -18,10 +18,10 @@ export function set(it, properties) {
   for (const [name, value] of Object.entries(properties)) if (it[name] !== value) it[name] = value;
 }
 
-/** The same for an attribute; null removes it. */
+/** The same for an attribute; null or undefined removes it. */
 export function mark(it, name, value) {
   it = target(it);
-  if (value === null) it.removeAttribute(name);
+  if (value == null) it.removeAttribute(name);
   else if (it.getAttribute(name) !== String(value)) it.setAttribute(name, value);
 }
 
@@ -69,7 +69,7 @@ export function setSign(made, state) {
 
 export const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 export const joined = parts => parts.filter(Boolean).join(" · ");
-export const asText = value => (typeof value === "string" ? value : JSON.stringify(value, null, 1));
+export const asText = value => (typeof value === "string" ? value : JSON.stringify(value));
 
 export function duration(seconds) {
   if (seconds < 1) return `${Math.round(Math.max(seconds, 0) * 1000)} ms`;

@@ -2,7 +2,7 @@
 
 import { asText, element, find, joined, list, mark, say, set } from "./dom.js";
 import { JsonError, parsed } from "./json.js";
-import { answer, remove, start } from "./server.js";
+import { answer, remove, start, wordsOf } from "./server.js";
 import { state } from "./state.js";
 
 for (const dialog of document.querySelectorAll("dialog")) {
@@ -13,16 +13,18 @@ for (const dialog of document.querySelectorAll("dialog")) {
 
 const form = find("new-run").querySelector("form");
 const STORE = { name: "store", type: "store", default: {} };
+const forms = new WeakMap(); // the fields of each flow, with what was written into them before
 let flow = null; // that is to run
 let fields = []; // its inputs, each with its field
 
 export function openForm() {
   flow = state.flows?.get(state.flow);
   if (!flow || flow.findings.length) return;
-  const before = recalled();
-  fields = (flow.inputs ?? [STORE]).map(input => ({ ...input, field: fieldOf(input, before[input.name]) }));
+  fields = forms.get(flow) ?? (flow.inputs ?? [STORE]).map(input => ({ ...input, field: fieldOf(input) }));
+  forms.set(flow, fields);
   find("fields").replaceChildren(...fields.map(labelOf));
   say("new-title", `New run of ${flow.name}`);
+  say("new-doc", flow.doc);
   say("new-error", "");
   find("run-name").value = "";
   find("new-run").showModal();
@@ -38,21 +40,20 @@ form.onsubmit = async event => {
   set("start-run", { disabled: true });
   try {
     const values = Object.fromEntries(fields.map(valueOf).filter(([, value]) => value !== undefined));
-    remember();
     const run_id = find("run-name").value.trim() || null;
     await start(flow.slug, { shared: flow.inputs ? values : values.store, run_id });
     find("new-run").close();
   } catch (error) {
-    say("new-error", error.message);
+    say("new-error", wordsOf(error));
   } finally {
     set("start-run", { disabled: false });
   }
 };
 
-function fieldOf({ type, required, default: usual }, before) {
-  if (type === "bool") return element("input", { type: "checkbox", checked: before ?? usual === true });
+function fieldOf({ type, required, default: usual }) {
+  if (type === "bool") return element("input", { type: "checkbox", checked: usual === true });
   const value = required ? "" : type === "str" ? (usual ?? "") : JSON.stringify(usual, null, 1);
-  return element(type === "str" ? "textarea" : "textarea.code", { rows: 1, spellcheck: false, value: before ?? value });
+  return element(type === "str" ? "textarea" : "textarea.code", { rows: 1, spellcheck: false, value });
 }
 
 function labelOf({ name, type, required, field }) {
@@ -90,23 +91,6 @@ const isObject = value => value !== null && typeof value === "object" && !Array.
 function expect(value, is, advice) {
   if (!is(value)) throw new Error(advice);
   return value;
-}
-
-// What stood in the fields is there again the next time, if the browser allows it
-
-const recalled = () => stored(key => JSON.parse(sessionStorage.getItem(key))) ?? {};
-
-function remember() {
-  const raw = fields.map(({ name, type, field }) => [name, type === "bool" ? field.checked : field.value]);
-  stored(key => sessionStorage.setItem(key, JSON.stringify(Object.fromEntries(raw))));
-}
-
-function stored(work) {
-  try {
-    return work(`pocketflow ${flow.slug}`);
-  } catch {
-    return null;
-  }
 }
 
 // Questions

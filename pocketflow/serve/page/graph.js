@@ -26,7 +26,8 @@ function show(picture) {
   boxes = new Map([...svg.querySelectorAll("[data-id]")].map(group => [group.dataset.id, boxOf(group)]));
   find("graph").replaceChildren(svg);
   svg.setAttribute("role", "group"); // a picture would hide its nodes from screen readers
-  svg.style.minWidth = `${SMALLEST * svg.getAttribute("width")}px`;
+  for (const side of ["width", "height"]) svg.style[`min-${side}`] = `${SMALLEST * svg.getAttribute(side)}px`;
+  reveal([...boxes.values()][0]);
 }
 
 function boxOf(group) {
@@ -53,7 +54,7 @@ function badge(x, y) {
 }
 
 function write(badge, text) {
-  const [around, words] = badge.children, width = 10 + 6 * text.length;
+  const [around, words] = badge.children, width = 9 + 7 * text.length;
   mark(badge, "display", text ? null : "none");
   set(words, { textContent: text });
   mark(around, "width", width);
@@ -62,7 +63,10 @@ function write(badge, text) {
 
 function drawNode(box, id, node) {
   const words = box.name + (node ? `: ${spoken(node)}` : "");
-  mark(box.group, "data-state", node?.state ?? null);
+  const at = row() ? row().id === id : node?.state === "running";
+  if (at && !box.isAt) reveal(box);
+  box.isAt = at;
+  mark(box.group, "data-state", node?.state);
   mark(box.group, "data-now", row()?.id === id ? "" : null);
   mark(box.group, "aria-pressed", state.node === id);
   mark(box.group, "aria-label", words);
@@ -76,6 +80,9 @@ const spoken = ({ state, visits, items, items_done, retries }) => joined([
   state, visits > 1 && `${visits} visits`, items && `${items_done} of ${items} items done`,
   retries && `retried ${retries}×`,
 ]);
+
+/** Scroll to a node, where the picture has too little room. */
+const reveal = ({ group }) => group.scrollIntoView({ block: "nearest", inline: "nearest" });
 
 /** Choose a node, so that what it said is shown alone; a second time, so that all is. */
 function choose(id) {

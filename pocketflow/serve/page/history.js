@@ -65,10 +65,10 @@ function drawTicks() {
 
 export function drawStore() {
   const { store = new Map(), changes = new Map(), error } = state.moment ?? {};
-  const keys = [...new Set([...store.keys(), ...changes.keys()])]; // what was removed is in `changes` alone
+  const keys = [...new Set([...changes.keys(), ...store.keys()])]; // what was removed is in `changes` alone
   list("values", keys, key => key, makeValue, ({ parts }, key) => {
     const how = row() && changes.get(key);
-    mark(parts.item, "data-state", how ?? null);
+    mark(parts.item, "data-state", how);
     say(parts.how, how);
     say(parts.text, store.get(key));
   });
@@ -90,6 +90,7 @@ find("again").onclick = () => showTimeline();
 
 export function drawTimeline() {
   const wanted = `${state.id} ${isLive(state.run)}`; // again when the run has ended
+  set("opened", { hidden: !isLive(state.run) });
   if (find("frame").dataset.shows !== wanted) showTimeline(wanted);
 }
 

@@ -44,7 +44,7 @@ function partsEnd(text, start, close, partEnd) {
 
 function memberEnd(text, at) {
   const start = skipSpace(text, at), end = after(TEXT, text, start), colon = skipSpace(text, end);
-  if (end === start) throw new JsonError('write a name in double quotes here, as in {"topic": "bees"}', text, start);
+  if (end === start) throw new JsonError("write a name in double quotes here", text, start);
   if (text[colon] !== ":") throw new JsonError("write : here, between the name and its value", text, colon);
   return valueEnd(text, colon + 1);
 }

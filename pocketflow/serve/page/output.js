@@ -15,7 +15,7 @@ export function drawOutput() {
   const outputs = [...then().outputs.values()].filter(({ id }) => !ids || ids.has(id));
   const cards = inOrder(foremost(outputs)), left = outputs.length - cards.length;
   list("cards", cards, ({ slot }) => slot, makeCard, drawCard);
-  say("more-cards", left && `${left} more not shown. Choose a node in the graph to see its own.`);
+  say("more-cards", left && `The last ${cards.length} are shown. Choose a node to see its own.`);
   say("no-output", cards.length || ids ? "" : empty());
   drawSteps(ids);
 }
@@ -42,22 +42,23 @@ function empty() {
 }
 
 function makeCard() {
-  const parts = { sign: sign(), label: element("b.cut"), size: element("small.cut") };
+  const parts = { sign: sign(), label: element("b.cut"), state: element("small") };
   const header = element("header", {}, ...Object.values(parts));
   Object.assign(parts, { cut: element("p.note"), body: element("pre", { tabIndex: 0 }) });
   return Object.assign(element("article.card", {}, header, parts.cut, parts.body), { parts, text: "" });
 }
 
-function drawCard(card, { label, state, text, cut }) {
+function drawCard(card, { label, state, kind, text, cut }) {
   const { parts } = card, isUsual = state === "running" || state === "done";
   mark(card, "data-state", state);
   setSign(parts.sign, state);
   set(parts.label, { textContent: label, title: label });
-  say(parts.size, joined([!isUsual && state, plural(cut + text.length, "char")]));
+  say(parts.state, !isUsual && state);
   say(parts.cut, cut && `${plural(cut, "character")} before this are left out.`);
   if (card.text === text) return;
   if (state === "running") following(parts.body, () => write(card, text));
   else write(card, text);
+  if (kind === "result") set(parts.body, { textContent: readable(text) });
 }
 
 /** Add what is new, if the text goes on: to lay all of it out again for each word is slow. */
@@ -66,6 +67,23 @@ function write(card, text) {
   if (body.firstChild && text.startsWith(card.text)) body.firstChild.appendData(text.slice(card.text.length));
   else body.textContent = text;
   card.text = text;
+}
+
+const IS_JSON = /^[[{]\n (?! )/; // as the server writes what is no text: with an indent of one
+
+/** A list or an object in rows, and the words of a stream as one text. */
+function readable(text) {
+  try {
+    return IS_JSON.test(text) ? inRows(JSON.parse(text)) : text;
+  } catch {
+    return text; // it is cut
+  }
+}
+
+function inRows(value) {
+  if (!Array.isArray(value)) return Object.entries(value).map(([key, part]) => `${key}: ${asText(part)}`).join("\n");
+  const isStream = value.every(part => typeof part === "string") && value.some(part => part !== part.trim());
+  return isStream ? value.join("") : value.map(part => `– ${asText(part)}`).join("\n");
 }
 
 // The steps of the chosen node

@@ -14,11 +14,12 @@ async function call(method, url, body) {
   const answer = await fetch(url, { method, headers, body: body && JSON.stringify(body) });
   if (answer.status === 401) location.reload(); // the server then asks for the token
   const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(told.error ?? `The server answered ${answer.status} ${answer.statusText}.`);
+  if (!answer.ok) throw new Error(told.error ?? `The server answered ${answer.status}.`);
   return told;
 }
 
 const isUnreachable = error => error instanceof TypeError; // as fetch raises it
+export const wordsOf = error => (isUnreachable(error) ? "The server does not answer. Is it running?" : error.message);
 
 // What a person asks for
 
@@ -29,7 +30,7 @@ async function attempt(work) {
   try {
     await work();
   } catch (error) {
-    changed({ notice: isUnreachable(error) ? "The server does not answer. Is it running?" : error.message });
+    changed({ notice: wordsOf(error) });
   } finally {
     changed({ isBusy: false });
   }

@@ -31,7 +31,7 @@ function draw() {
 function drawRail() {
   const flows = [...(state.flows?.values() ?? [])];
   list("flows", flows, ({ slug }) => slug, ({ slug, name }) => element("option", { value: slug }, name));
-  set("flows", { value: state.flow ?? "", disabled: flows.length < 2 });
+  set("flows", { value: state.flow ?? "" });
   set("new", { disabled: !canStart() });
   list("runs", state.runs ?? [], ({ run_id }) => run_id, makeRun, drawRun);
   const none = "No runs yet. Start one above, or from the command line with the same journal.";
@@ -52,11 +52,13 @@ function makeRun({ run_id: id }) {
 function drawRun({ parts }, run) {
   const { run_id, status, questions } = run;
   setSign(parts.sign, status);
-  say(parts.name, run_id.startsWith(`${run.flow}-`) ? run_id.slice(run.flow.length + 1) : run_id);
+  say(parts.name, run_id.replace(`${run.flow}-`, ""));
   say(parts.time, timeOf(run));
   say(parts.facts, joined([status, questions.length && "asks you", run.flow]));
   mark(parts.run, "aria-current", run_id === state.id ? "true" : null);
-  set(parts.remove, { hidden: isLive(run) });
+  const tabIndex = run_id === (state.id ?? state.runs[0].run_id) ? 0 : -1; // arrow keys lead to the others
+  set(parts.run, { tabIndex });
+  set(parts.remove, { tabIndex, hidden: isLive(run) });
 }
 
 const timeOf = run => (run.ended || isLive(run) ? duration(secondsOf(run)) : "");
@@ -69,9 +71,9 @@ function drawHead() {
   say("facts", run && factsOf(run));
   say("origin", run?.fork_of && `fork of ${run.fork_of.run_id}`);
   say("status", run && `${MARKS[run.status]} ${run.status}`);
-  mark("status", "data-state", run?.status ?? null);
+  mark("status", "data-state", run?.status);
   set("stop", { hidden: !isLive(run) || !run.is_here, disabled: isBusy });
-  set("resume", { hidden: run?.status !== "interrupted", disabled: isBusy });
+  set("resume", { hidden: !["failed", "interrupted"].includes(run?.status), disabled: isBusy });
   set(document, { title: run ? `${MARKS[run.status]} ${run.run_id}` : "PocketFlow" });
 }
 
@@ -90,15 +92,13 @@ function drawMessages() {
   drawQuestions();
   set("fault", { hidden: state.run?.status !== "failed" });
   say("error", state.run?.error);
-  set("retry", { disabled: state.isBusy });
 }
 
 function welcome() {
-  const { name, doc, findings = [] } = flow() ?? {};
-  say("welcome-title", state.isMissing ? `There is no run ${state.id}` : name);
-  say("doc", doc);
+  const { doc, findings = [] } = flow() ?? {};
+  say("doc", state.isMissing ? `There is no run ${state.id}.` : doc);
   list("findings", findings, it => it, it => element("li", {}, it));
-  say("advice", findings.length && "It cannot be started before this is mended.");
+  say("advice", findings.length ? "Mend this, then it can be started." : "Start a run, or choose one to watch.");
   set("begin", { hidden: !canStart() });
 }
 
@@ -139,7 +139,7 @@ function readAddress() {
 // What a person does
 
 const ON = {
-  new: openForm, begin: openForm, stop, resume, retry: resume, fork,
+  new: openForm, begin: openForm, stop, resume, fork,
   origin: () => choose(state.run.fork_of.run_id),
   notice: () => changed({ notice: "" }),
   "show-keys": () => find("keys").showModal(),
