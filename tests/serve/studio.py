@@ -122,6 +122,10 @@ class Studio:
         """Wait until there are so many visible elements."""
         playwright.expect(self.one(selector).filter(visible=True)).to_have_count(count, timeout=PATIENCE * 1000)
 
+    def sees(self, selector: str) -> None:
+        """Wait until an element is where one looks, and not scrolled away."""
+        playwright.expect(self.one(selector)).to_be_in_viewport(timeout=PATIENCE * 1000)
+
     def node(self, name: str, state: str) -> None:
         """Wait until a node of the picture stands so."""
         self.has(f"[data-id$='/{name}'][data-state='{state}']")

@@ -91,6 +91,20 @@ def test_what_the_server_refuses_is_said_in_the_form(opened: Open):
         studio.troubles[:] = [trouble for trouble in studio.troubles if "409" not in trouble]
 
 
+def test_a_form_says_what_the_flow_takes_and_when_nobody_answers(opened: Open):
+    class Article(pf.AsyncFlow):
+        """Writes about a topic, as in {"topic": "bees"}."""
+
+    with Served({"article": Article(Words())}) as served:
+        studio = opened(served)
+        studio.says("#doc", "Writes about a topic")
+        studio.open_form()
+        studio.says("#new-doc", '{"topic": "bees"}')
+    studio.button("Start").click()
+    studio.says("#new-error", "The server does not answer.")
+    studio.troubles[:] = [trouble for trouble in studio.troubles if "net::ERR_" not in trouble]
+
+
 def test_the_form_of_a_dataflow_asks_for_its_inputs(opened: Open):
     @task
     def trip(city: str, days: int = 3, budget: float = 99.5, vegan: bool = False, extra: object = None) -> str:
@@ -125,6 +139,46 @@ def test_branches_fill_a_card_each_at_once(opened: Open):
         assert left["x"] + left["width"] < right["x"]
         served.do(gate.open.set)
         studio.has(".card[data-state=done]", 2)
+
+
+class Say(pf.AsyncNode):
+    def __init__(self, what: Any, name: str) -> None:
+        super().__init__()
+        self.what, self.name = what, name
+
+    async def exec_async(self, prep_res: Any) -> Any:
+        return self.what
+
+
+def test_a_list_and_an_object_are_shown_in_rows_and_a_recorded_stream_as_its_text(opened: Open, tmp_path: Path):
+    flow = chain(Say(["one\ntwo", [3]], "Pages"), Say({"title": "one\ntwo", "pages": [3]}, "Facts"), Words())
+    with Served({"say": flow}, tmp_path / "runs.db") as served:
+        studio = opened(served, f"#run={served.start('say', run_id='monday')}")
+        studio.shows("#status", "✓ finished")
+        studio.page.close()
+    with Served({"say": flow}, tmp_path / "runs.db") as served:
+        studio = opened(served, "#run=monday")
+        studio.shows(".card b", ["Pages", "Facts", "Words"])
+        texts = studio.one(".card pre").all_text_contents()
+        assert texts == ["• one\ntwo\n• [3]", "title: one\ntwo\npages: [3]", "to be or not"]
+
+
+def test_a_graph_without_room_scrolls_to_what_runs_and_to_what_is_looked_at(opened: Open):
+    gate = Gate()
+    with Served({"long": chain(*(Count(name=f"Step{n}") for n in range(50)), Words(gate=gate))}) as served:
+        studio = opened(served, f"#run={served.start('long')}")
+        studio.sees("[data-id$='/Words']")
+        studio.shows("#where", re.compile(r"Now · \d{2,} steps"))
+        studio.one("#moment").focus()
+        studio.page.keyboard.press("Home")
+        for step in range(1, 10):
+            studio.says("#where", f"{step}/")
+            if "Step0" in studio.one("#where").text_content():
+                break
+            studio.page.keyboard.press("ArrowRight")
+        studio.sees("[data-id$='/Step0']")
+        served.do(gate.open.set)
+        studio.shows("#status", "✓ finished")
 
 
 def test_a_run_is_stopped_and_resumed(opened: Open):
@@ -461,6 +515,7 @@ def test_all_can_be_done_with_the_keyboard(opened: Open):
             studio.start("{}", name)
             studio.shows("#name", name)
             studio.shows("#status", "✓ finished")
+        studio.has(".run:not([tabindex='-1'])")  # the Tab key stops at one run, whatever their number
         press("j")
         studio.shows("#name", "first")
         press("k")

@@ -16,7 +16,7 @@ export function drawOutput() {
   const cards = inOrder(foremost(outputs)), left = outputs.length - cards.length;
   list("cards", cards, ({ slot }) => slot, makeCard, drawCard);
   say("more-cards", left && `The last ${cards.length} are shown. Choose a node to see its own.`);
-  say("no-output", cards.length || ids ? "" : empty());
+  say("no-output", !cards.length && empty());
   drawSteps(ids);
 }
 
@@ -83,7 +83,7 @@ function readable(text) {
 function inRows(value) {
   if (!Array.isArray(value)) return Object.entries(value).map(([key, part]) => `${key}: ${asText(part)}`).join("\n");
   const isStream = value.every(part => typeof part === "string") && value.some(part => part !== part.trim());
-  return isStream ? value.join("") : value.map(part => `– ${asText(part)}`).join("\n");
+  return isStream ? value.join("") : value.map(part => `• ${asText(part)}`).join("\n");
 }
 
 // The steps of the chosen node
