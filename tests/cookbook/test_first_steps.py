@@ -107,7 +107,7 @@ def test_article_is_written_by_three_at_once_and_published_when_someone_says_so(
     assert first.startswith("A queue, useful for coordinating producer and consumer coroutines.")
     assert third == "Raised when the Queue.put_nowait() method is called on a full Queue."
     assert out.count(second) == 3
-    assert "'maybe' is no answer at AsyncFlow/" in out
+    assert "'maybe' is no answer at Article/" in out
     assert out.endswith("\nPublished.\n")
 
 
