@@ -82,7 +82,7 @@ const spoken = ({ state, visits, items, items_done, retries }) => joined([
 ]);
 
 /** Scroll to a node, where the picture has too little room. */
-const reveal = ({ group }) => group.scrollIntoView({ block: "nearest", inline: "nearest" });
+const reveal = box => box?.group.scrollIntoView({ block: "nearest", inline: "nearest" });
 
 /** Choose a node, so that what it said is shown alone; a second time, so that all is. */
 function choose(id) {

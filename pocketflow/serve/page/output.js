@@ -71,7 +71,7 @@ function write(card, text) {
 
 const IS_JSON = /^[[{]\n (?! )/; // as the server writes what is no text: with an indent of one
 
-/** A list or an object in rows, and the words of a stream as one text. */
+/** A list or an object in rows, and the words of a stream, with the space around them, as one text. */
 function readable(text) {
   try {
     return IS_JSON.test(text) ? inRows(JSON.parse(text)) : text;
