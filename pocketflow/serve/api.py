@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -13,6 +12,7 @@ from urllib.parse import quote
 
 try:
     from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
     from starlette.requests import Request
@@ -143,11 +143,11 @@ class _Api:
     async def history(self, request: Request) -> Response:
         after = _number(request, "after", -1)
         rows = (await self.runs.history(_run_id(request)))[after + 1 :]
-        return await asyncio.to_thread(_Json, {"rows": rows})
+        return await run_in_threadpool(_Json, {"rows": rows})
 
     async def store(self, request: Request) -> Response:
         store = await self.runs.store(_run_id(request), _number(request, "after", None))
-        return await asyncio.to_thread(_Json, store)
+        return await run_in_threadpool(_Json, store)
 
     async def trace(self, request: Request) -> Response:
         html = await self.runs.trace(_run_id(request))

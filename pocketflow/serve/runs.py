@@ -10,8 +10,10 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from traceback import format_exception_only
 from typing import Any, Self, TypeVar
@@ -199,6 +201,8 @@ class Runs:
             self.flows[served.slug] = served
         self.owns_journal = not isinstance(journal, Journal)
         self.journal = journal if isinstance(journal, Journal) else Journal(journal or self._temporary())
+        # Of our own, as nodes may fill all threads of the loop, and we have to answer meanwhile.
+        self.threads = ThreadPoolExecutor(4, "pocketflow.serve")
         self.pulse = Bell(heartbeat)  # for all who watch anything
         self.news = Buffer(keep)  # how runs change, for those who watch all of them
         self.lives: dict[str, Live] = {}
@@ -348,12 +352,12 @@ class Runs:
         if run_id not in self.lives:
             rows = await self._ask(self.journal.history, run_id, refused=Unreadable)
             if run_id not in self.lives:  # else it has begun meanwhile
-                return await asyncio.to_thread(self._restored, run, rows)
+                return await self._in_thread(self._restored, run, rows)
         return self.lives[run_id].described()
 
     async def history(self, run_id: str) -> Rows:
         """The rows of `Journal.history`, each with the id of its node; results as text of at most 300 characters."""
-        return await asyncio.to_thread(_rows, *await self._recorded(run_id))
+        return await self._in_thread(_rows, *await self._recorded(run_id))
 
     async def store(self, run_id: str, after: int | None = None) -> Json:
         """The run as it was after a row of the history, by default the last: `n`, that row; `store`, key -> text of
@@ -368,12 +372,12 @@ class Runs:
             changes = _changes(rows[n]["changes"], before, now)
             return {"n": n, "store": store, "changes": changes, **_state_after(rows[: n + 1], served)}
 
-        return await asyncio.to_thread(told)  # as a store may be large, and a history long
+        return await self._in_thread(told)  # as a store may be large, and a history long
 
     async def trace(self, run_id: str) -> str:
         """The timeline of a run, as a page of its own."""
         rows, served = await self._recorded(run_id)
-        return await asyncio.to_thread(lambda: Trace.of(rows, served.flow if served else None).html())
+        return await self._in_thread(lambda: Trace.of(rows, served.flow if served else None).html())
 
     # Watching
 
@@ -506,7 +510,7 @@ class Runs:
         await asyncio.wait([live.work])
         stopped = _outcome(live.work)
         with suppress(JournalError, ValueError):  # what the journal has is the truth, where it can be read
-            [recorded] = await asyncio.to_thread(self.journal.runs, run_id=live.run_id)
+            [recorded] = await self._in_thread(self.journal.runs, run_id=live.run_id)
             error = recorded["error"] or stopped.get("error")  # a run that the journal refuses has none in there
             stopped = {**recorded, "error": error}
         live.stop(**plain({key: stopped[key] for key in CHANGING if key in stopped}))
@@ -543,10 +547,13 @@ class Runs:
 
     # Runs that are in the journal
 
+    async def _in_thread(self, work: Callable[..., T], *args: Any, **options: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(work, *args, **options))
+
     async def _ask(self, ask: Callable[..., T], *args: Any, refused: type[Problem] = Problem, **options: Any) -> T:
         """Ask the journal in a thread, as it may wait for a disk or a server."""
         try:
-            return await asyncio.to_thread(ask, *args, **options)
+            return await self._in_thread(ask, *args, **options)
         except RunExists as error:
             raise Conflict(str(error)) from error
         except JournalError as error:
@@ -556,7 +563,7 @@ class Runs:
         """The history of a run, and its flow."""
         run = await self.summary(run_id)
         rows = await self._ask(self.journal.history, run_id, refused=Unreadable)
-        return rows, await asyncio.to_thread(self._served, run, rows)
+        return rows, await self._in_thread(self._served, run, rows)
 
     async def _all(self, run_id: str | None = None) -> dict[str, Json]:
         """All runs, or the one with this id if there is one, by their ids.
@@ -564,8 +571,11 @@ class Runs:
         What has stopped here is forgotten where another process has gone on with it since, or deleted it.
         """
         stopped = [live for live in self.lives.values() if live.stopped.is_set() and run_id in (None, live.run_id)]
-        recorded = await self._ask(self.journal.runs, run_id=run_id, refused=Unreadable)
-        runs = {run["run_id"]: self._described(run) for run in recorded}
+
+        def recorded() -> dict[str, Json]:
+            return {run["run_id"]: self._described(run) for run in self.journal.runs(run_id=run_id)}
+
+        runs = await self._ask(recorded, refused=Unreadable)
         for live in stopped:
             if not live.is_as(runs.get(live.run_id)):
                 self._forget(live)

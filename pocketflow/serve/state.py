@@ -118,9 +118,10 @@ class State:
 
     def _leave(self, path: str, state: str) -> None:
         """A visit has ended, and with it all inside of it that was cut short."""
+        if path not in self._ids:  # a node has emitted such an event itself
+            return
         for inner in self._inside.pop(path, ()):
-            if inner in self._ids:
-                self._leave(inner, "failed")
+            self._leave(inner, "failed")
         id = self.locate(path)
         if id is not None and self._is_visit(path):
             self._running[id] -= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +230,21 @@ async def test_a_sync_node_that_is_stopped_while_it_is_tried_again_is_not_tried_
         is_open.set()
         await asyncio.wait_for(stopping, PATIENCE)
         assert ((await runs.get(run_id))["status"], attempts) == ("interrupted", [0])
+
+
+async def test_runs_are_told_while_nodes_fill_all_threads_of_the_loop():
+    class Blocks(AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            reached.set()
+            await asyncio.to_thread(is_open.wait, PATIENCE)
+
+    reached, is_open = asyncio.Event(), threading.Event()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    async with Runs(flows={"blocks": chain(Blocks())}) as runs:
+        try:
+            run_id = await runs.start("blocks", {})
+            await asyncio.wait_for(reached.wait(), PATIENCE)
+            assert len(await asyncio.wait_for(runs.list(), PATIENCE / 4)) == 1
+        finally:
+            is_open.set()
+        assert (await stopped(runs, run_id))["status"] == "finished"

@@ -10,6 +10,7 @@ import pytest
 import pocketflow as pf
 from pocketflow.dataflow import Dataflow
 from pocketflow.graph import Graph
+from pocketflow.hooks import emit
 from pocketflow.journal import Journal, Paused
 from pocketflow.stream import stream
 
@@ -318,3 +319,12 @@ def test_of_its_past_a_resumed_run_reads_each_row_a_few_times_however_long_it_wa
         state.apply({"type": "node_end", "path": visit, "action": None, "skipped": True})
     assert Row.reads < 20 * len(rows)
     assert list(state.outputs.values())[-1]["text"] == "done"
+
+
+async def test_a_node_that_emits_its_own_end_ends_nevertheless():
+    class Odd(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            await emit({"type": "node_end"})
+
+    state, _ = await folded(chain(Odd()))
+    assert {id: node["state"] for id, node in state.nodes.items()} == {"AsyncFlow": "done", "AsyncFlow/Odd": "done"}
