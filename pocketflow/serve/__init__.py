@@ -13,6 +13,7 @@ or Starlette service of your own:
 from __future__ import annotations
 
 from pocketflow.serve.api import app
-from pocketflow.serve.runs import Busy, Conflict, NotFound, Problem, Runs
+from pocketflow.serve.problems import Busy, Conflict, NotFound, Problem
+from pocketflow.serve.runs import Runs
 
 __all__ = ["Busy", "Conflict", "NotFound", "Problem", "Runs", "app"]

@@ -25,7 +25,8 @@ except ImportError as error:
 from pocketflow.journal import Journal
 from pocketflow.serve.body import read_body
 from pocketflow.serve.guard import HEADERS, Guard
-from pocketflow.serve.runs import LISTED, Busy, Problem, Runs
+from pocketflow.serve.problems import Busy, Problem
+from pocketflow.serve.runs import LISTED, Runs
 from pocketflow.text import plain
 
 LONGEST = 1_000_000  # bytes of a body, unless said otherwise

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from pocketflow.serve.runs import Problem
+from pocketflow.serve.problems import Problem
 from pocketflow.serve.state import Json
 
 DEEPEST = 100  # lists and objects inside of one another, so that all that is told of it later can be written

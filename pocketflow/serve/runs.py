@@ -9,21 +9,23 @@ import secrets
 import shutil
 import tempfile
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from traceback import format_exception_only
 from typing import Any, Self, TypeVar
 
 from pocketflow import watcher
-from pocketflow.graph import Graph, check, to_svg
-from pocketflow.hooks import Hook, Step
-from pocketflow.journal import Journal, JournalError, Paused, RunExists
+from pocketflow.journal import Journal, JournalError, RunExists
+from pocketflow.serve.live import Live, Results, outcome
+from pocketflow.serve.past import state_of, store_after, told_rows
+from pocketflow.serve.problems import Busy, Conflict, NotFound, Problem, Unreadable
+from pocketflow.serve.served import Served
 from pocketflow.serve.sse import HEARTBEAT, Bell, Buffer, sse, woken_by
-from pocketflow.serve.state import Json, State, exec_of, is_inside, shown
+from pocketflow.serve.state import Json, is_inside
+from pocketflow.serve.view import View
 from pocketflow.text import plain
 from pocketflow.trace import Trace
 
@@ -31,129 +33,8 @@ T = TypeVar("T")
 Rows = list[Json]
 
 LISTED = 100  # runs, unless asked for another number
-RESULT = 300  # characters of a result in the history
 POLL = 2.0  # seconds between two looks at what other processes do in the same journal
-STOPPED = ("paused", "finished", "failed", "interrupted")
 CHANGING = ("status", "error", "questions", "started", "ended")  # what a run that stops is told with
-
-
-class Problem(Exception):
-    """Something cannot be done as asked; the message says what to do. status: that of HTTP."""
-
-    status = 400
-
-
-class NotFound(Problem):
-    """There is no such run or flow."""
-
-    status = 404
-
-
-class Conflict(Problem):
-    """The run is not, or is no longer, as it would have to be."""
-
-    status = 409
-
-
-class Busy(Problem):
-    """As many runs as may run and wait do so already. retry_after: seconds."""
-
-    status, retry_after = 503, 5
-
-
-class Unreadable(Problem):
-    """The journal cannot be read: the message says why."""
-
-    status = 500
-
-
-class Served:
-    """A flow under its name; slug: the name as it stands in URLs, and in the tag "flow" of its runs."""
-
-    def __init__(self, name: str, flow: Any, taken: Iterable[str]) -> None:
-        self.name, self.flow, self.graph = name, flow, Graph(flow)
-        slug = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "flow"
-        numbered = (f"{slug}-{number}" for number in range(2, 1_000_000))
-        self.slug = slug if slug not in taken else next(other for other in numbered if other not in taken)
-
-    def described(self) -> Json:
-        """All that one has to know to start it and to draw it."""
-        nodes = [{"id": it.id, "name": it.name, "kind": it.kind, "parent": it.parent} for it in self.graph.nodes]
-        return {
-            "name": self.name, "slug": self.slug, "doc": _doc(self.flow), "svg": to_svg(self.flow),
-            "nodes": nodes, "inputs": _inputs(self.flow, self.graph), "findings": check(self.flow),
-        }  # fmt: skip
-
-
-class Live:
-    """A run that waits or runs here, or has stopped not long ago.
-
-    run: its summary; shared: its store, which is filled from the journal.
-    refreshed: how often the state has changed in a way that no event tells.
-    is_asking: whether a node has asked a person, for which the run is about to stop.
-    """
-
-    def __init__(self, run: Json, served: Served, shared: Json, buffer: Buffer, past: Rows) -> None:
-        self.run, self.served, self.shared, self.buffer = run, served, shared, buffer
-        self.run_id = run["run_id"]
-        self.state = State(served.graph, past)
-        self.work: asyncio.Task[None] | None = None
-        self.stopped = asyncio.Event()
-        self.refreshed, self.is_asking = 0, False
-
-    @property
-    def summary(self) -> Json:
-        return {**self.run, "tokens": {**self.state.tokens}, "retries": self.state.retries}
-
-    def described(self) -> Json:
-        return {**self.summary, **self.state.described(), "event": self.buffer.last_id}
-
-    def tell(self, event: Json) -> None:
-        """Fold an event of the stream into the state, and pass it on."""
-        told = self.state.apply(event)
-        self.refreshed += bool(told["changes"].pop("refresh", False))
-        self.is_asking |= event["type"] == "pause"
-        self.buffer.add(told)
-
-    def tell_result(self, path: str, result: str, is_restored: bool) -> None:
-        if told := self.state.put_result(*exec_of(path), result, is_restored=is_restored):
-            self.buffer.add(told)
-
-    def change(self, **run: Any) -> None:
-        """Tell how the run is now."""
-        self.run |= run
-        changes: Json = {"run": run}
-        if self.run["status"] in STOPPED:
-            changes["nodes"] = self.state.stop(self.run["status"], self.run["questions"])
-        self.buffer.add({"type": "status", "path": "", "changes": changes})
-
-    def stop(self, **run: Any) -> None:
-        """Tell how the run has stopped, and let go of all that only a run needs."""
-        self.run["is_here"] = False
-        self.change(**run)
-        self.work, self.shared = None, {}
-        self.state.past.clear()
-        self.stopped.set()
-
-    def is_as(self, run: Json | None) -> bool:
-        """Whether it has not changed since it stopped."""
-        return run is not None and all(self.run[key] == run[key] for key in ("status", "ended", "questions"))
-
-
-class _Results(Hook):
-    """Tells what exec returned, which no event does; and no node ends the server with `sys.exit`."""
-
-    def __init__(self, live: Live) -> None:
-        self.live, self.loop = live, asyncio.get_running_loop()
-
-    def on_end(self, step: Step, result: Any) -> None:
-        if step.kind == "exec" and result is not None:
-            with suppress(RuntimeError):  # the loop has ended before a step that could not be stopped
-                self.loop.call_soon_threadsafe(self.live.tell_result, step.path, shown(result), step.skipped)
-
-    def on_error(self, step: Step, error: BaseException) -> None:
-        if isinstance(error, SystemExit | KeyboardInterrupt):
-            raise RuntimeError(f"{step.name} raised {error!r}: raise an Exception in a server") from error
 
 
 class Runs:
@@ -357,7 +238,7 @@ class Runs:
 
     async def history(self, run_id: str) -> Rows:
         """The rows of `Journal.history`, each with the id of its node; results as text of at most 300 characters."""
-        return await self._in_thread(_rows, *await self._recorded(run_id))
+        return await self._in_thread(told_rows, *await self._recorded(run_id))
 
     async def store(self, run_id: str, after: int | None = None) -> Json:
         """The run as it was after a row of the history, by default the last: `n`, that row; `store`, key -> text of
@@ -367,12 +248,7 @@ class Runs:
         now = await self._ask(self.journal.load, run_id, after=n, refused=NotFound)
         before = await self._ask(self.journal.load, run_id, after=n - 1) if n else {}
 
-        def told() -> Json:
-            store = {str(key): shown(value) for key, value in now.items()}
-            changes = _changes(rows[n]["changes"], before, now)
-            return {"n": n, "store": store, "changes": changes, **_state_after(rows[: n + 1], served)}
-
-        return await self._in_thread(told)  # as a store may be large, and a history long
+        return await self._in_thread(store_after, rows[: n + 1], served, before, now)  # as both may be large
 
     async def trace(self, run_id: str) -> str:
         """The timeline of a run, as a page of its own."""
@@ -419,7 +295,7 @@ class Runs:
         if self.poller is None or self.poller.done():
             self.poller = asyncio.create_task(self._poll())
         try:
-            number, view = self.news.end, _View(self, run_id)
+            number, view = self.news.end, View(self, run_id)
             runs = await self.list()
             yield sse({"runs": runs[:LISTED], "more": max(0, len(runs) - LISTED)}, "runs")
             while number >= self.news.first:  # else it is too slow, and comes again
@@ -497,7 +373,7 @@ class Runs:
     async def _work(self, live: Live) -> None:
         async with self.slots:
             self._change(live, status="running")
-            with _Results(live):
+            with Results(live):
                 async with aclosing(self.journal.stream(live.served.flow, live.shared, run_id=live.run_id)) as events:
                     async for event in events:
                         live.tell(event)
@@ -508,7 +384,7 @@ class Runs:
         """Wait until a run stops, and tell how."""
         assert live.work
         await asyncio.wait([live.work])
-        stopped = _outcome(live.work)
+        stopped = outcome(live.work)
         with suppress(JournalError, ValueError):  # what the journal has is the truth, where it can be read
             [recorded] = await self._in_thread(self.journal.runs, run_id=live.run_id)
             error = recorded["error"] or stopped.get("error")  # a run that the journal refuses has none in there
@@ -603,60 +479,8 @@ class Runs:
 
     def _restored(self, run: Json, rows: Rows) -> Json:
         served = self._served(run, rows)
-        state = State(served.graph if served else None)
-        state.restore(rows)
-        if run["status"] in STOPPED:
-            state.stop(run["status"], run["questions"])
-        return {**run, "flow": served.slug if served else None, **state.described(), "event": None}
-
-
-class _View:
-    """One run as a page sees it, which may begin, stop, go on and run elsewhere meanwhile."""
-
-    def __init__(self, runs: Runs, run_id: str | None) -> None:
-        self.runs, self.run_id = runs, run_id
-        self.live: Live | None = None
-        self.number = self.refreshed = 0
-        self.told = b""  # of a run that is only in the journal
-        self.asked: tuple[int, Json | None] = (
-            0,
-            None,
-        )  # when it was told: how often the journal was polled, and the run
-
-    @property
-    def bells(self) -> list[Bell]:
-        """What rings when there is more of the run; that it begins is told to all."""
-        return [self.live.buffer.bell] if self.live else []
-
-    async def news(self) -> bytes:
-        """The messages since the last time."""
-        if self.run_id is None:
-            return b""
-        live = self.runs.lives.get(self.run_id)
-        if live is None:
-            return await self._recorded(self.run_id)
-        self.told = b""
-        if live is not self.live or live.refreshed != self.refreshed or self.number < live.buffer.first:
-            self.live, self.refreshed, self.number = live, live.refreshed, live.buffer.end
-            return sse(live.described(), "state")
-        if self.number == live.buffer.end:
-            return b""
-        self.number, messages = live.buffer.since(self.number)
-        return messages
-
-    async def _recorded(self, run_id: str) -> bytes:
-        """The state of a run that is only in the journal, where it may be another one than the last time."""
-        polled, run = self.asked
-        self.live, self.asked = None, (self.runs.polled, self.runs.seen.get(run_id))
-        is_at_rest = run == self.asked[1] and (run or {}).get("status") != "running"
-        if self.told and (polled == self.runs.polled or is_at_rest):
-            return b""
-        try:
-            told = sse(await self.runs.get(run_id), "state")
-        except NotFound:
-            told = sse({"run_id": run_id}, "missing")
-        is_news, self.told = told != self.told, told
-        return told if is_news else b""
+        state = state_of(rows, served, run["status"], run["questions"])
+        return {**run, "flow": served.slug if served else None, **state, "event": None}
 
 
 def _new_id(slug: str) -> str:
@@ -688,66 +512,5 @@ def _asked(run: Json, value: Any, path: str | None) -> Json:
     return question
 
 
-def _outcome(work: asyncio.Task[None]) -> Json:
-    """How a run stopped, as far as we have seen it."""
-    stopped: Json = {"status": "finished", "error": None, "ended": datetime.now(UTC).isoformat()}
-    if work.cancelled():
-        return {**stopped, "status": "interrupted"}
-    error = work.exception()
-    if error is None or isinstance(error, Paused):
-        return {**stopped, "status": "paused" if error else "finished"}
-    return {**stopped, "status": "failed", "error": "".join(format_exception_only(error)).strip()}
-
-
 def _gap() -> bytes:
     return sse({"type": "gap", "advice": "events are missing here: ask for the state of the run, and go on from it"})
-
-
-def _state_after(rows: Rows, served: Served | None) -> Json:
-    state = State(served.graph if served else None)
-    state.restore(rows)
-    if rows[-1].get("status") in STOPPED:
-        state.stop(rows[-1]["status"], [row for row in rows if row["kind"] == "pause"])
-    return state.described()
-
-
-def _rows(rows: Rows, served: Served | None) -> Rows:
-    actions = {row["path"]: row["action"] for row in rows if row["kind"] in ("node", "flow")}
-    return [_row(row, served.graph.locate(row["path"], actions) if served else None) for row in rows]
-
-
-def _row(row: Mapping[str, Any], id: str | None) -> Json:
-    """A row of a history as JSON takes it."""
-    told = {**row, "id": id, "result": None if row.get("result") is None else shown(row["result"])[:RESULT]}
-    return {key: plain(value) for key, value in told.items() if key != "result" or value is not None}
-
-
-def _changes(keys: Iterable[Any], before: Json, now: Json) -> dict[str, str]:
-    """What a row did to each key of the store."""
-    return {
-        str(key): "added" if key not in before else "changed" if key in now else "removed"
-        for key in keys
-        if key in before or key in now
-    }
-
-
-def _doc(flow: Any) -> str:
-    """The first paragraph of what the class of a flow says of itself; nothing of the classes that come with us."""
-    kind = type(flow)
-    is_ours = kind.__module__.partition(".")[0] == "pocketflow"
-    return "" if is_ours else " ".join((kind.__doc__ or "").strip().split("\n\n")[0].split())
-
-
-def _inputs(flow: Any, graph: Graph) -> Rows | None:
-    """What a dataflow asks for; None for a flow, which takes any store."""
-    if graph.nodes[0].kind != "dataflow":
-        return None
-    return [
-        {
-            "name": name,
-            "type": it.annotation.__name__ if it.annotation in (str, int, float, bool) else "json",
-            "required": it.is_required,
-            "default": None if it.is_required else plain(it.default),
-        }
-        for name, it in flow.inputs.items()
-    ]
