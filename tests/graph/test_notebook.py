@@ -16,6 +16,8 @@ class Ask(Node): ...
 Flow(Ask())"""
 TRACED = """\
 from pocketflow.trace import Trace
+
+NEEDS = "needs the browser extra: pip install -e '.[browser]'"
 with Trace() as trace:
     Flow(Ask()).run({})
 trace"""
@@ -23,9 +25,9 @@ trace"""
 
 @pytest.mark.filterwarnings("ignore")  # of Jupyter's own modules
 def test_a_flow_as_the_last_line_of_a_cell_is_its_picture_and_a_trace_its_page():
-    nbformat = pytest.importorskip("nbformat", reason="needs nbconvert and ipykernel")
-    preprocessors = pytest.importorskip("nbconvert.preprocessors", reason="needs nbconvert and ipykernel")
-    pytest.importorskip("ipykernel", reason="needs nbconvert and ipykernel")
+    nbformat = pytest.importorskip("nbformat", reason=NEEDS)
+    preprocessors = pytest.importorskip("nbconvert.preprocessors", reason=NEEDS)
+    pytest.importorskip("ipykernel", reason=NEEDS)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in (CELL, TRACED)])
     root = Path(__file__).parents[2]
     runner = preprocessors.ExecutePreprocessor(timeout=60, kernel_name="python3")
