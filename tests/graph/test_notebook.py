@@ -9,6 +9,7 @@ import pytest
 from pocketflow import Flow, Node
 from pocketflow.graph import to_svg, to_text
 
+NEEDS = "needs the browser extra: pip install -e '.[browser]'"
 CELL = """\
 from pocketflow import Flow, Node
 import pocketflow.graph
@@ -16,8 +17,6 @@ class Ask(Node): ...
 Flow(Ask())"""
 TRACED = """\
 from pocketflow.trace import Trace
-
-NEEDS = "needs the browser extra: pip install -e '.[browser]'"
 with Trace() as trace:
     Flow(Ask()).run({})
 trace"""
