@@ -16,6 +16,7 @@ import pytest
 
 from pocketflow.graph import check
 from pocketflow.journal import Journal
+from tests.browser import chromium
 from tests.cookbook.runner import MODEL, NEEDS, ROOT, call_file
 from tests.cookbook.serving import BOUND, Program, SlowModel, Watch, free_port, get, post, served, slow_model
 from tests.model_server import Raw, model_server
@@ -316,21 +317,12 @@ def test_a_draft_that_failed_is_listed_with_its_error_and_can_be_tried_again(
 # Their pages
 
 REFRESHED = 2000  # milliseconds after which the page of the approvals asks again
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="needs the browser extra: pip install -e '.[browser]', and Debian's chromium"
-    )
-    if not CHROMIUM.exists():
-        pytest.skip("needs Debian's chromium: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -19,13 +18,9 @@ import uvicorn
 from playwright import sync_api as playwright
 
 from pocketflow.serve import app
+from tests.browser import chromium
 
 PATIENCE = 10  # seconds, after which a test has failed
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 VISIBILITY = """
 let isHidden = false;
 Object.defineProperty(document, "hidden", { get: () => isHidden });
@@ -35,12 +30,8 @@ window.setHidden = value => { isHidden = value; document.dispatchEvent(new Event
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip("needs Debian's chromium: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 class Served:
