@@ -23,6 +23,7 @@ import traceback
 import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from pocketflow import AsyncNode, FlowWarning
@@ -126,20 +127,38 @@ def _terminable() -> Iterator[list[int]]:
     """Let SIGTERM end a command as Ctrl-C does; the list then holds it."""
     signals: list[int] = []
 
-    def interrupt(number: int, _: Any) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         signals.append(number)
-        if not callable(signal.getsignal(signal.SIGINT)):  # shells have what they start with & ignore it
+        on_ctrl_c = signal.getsignal(signal.SIGINT)  # while asyncio runs this is its own, which cancels the run
+        if not callable(on_ctrl_c):
             raise KeyboardInterrupt
-        signal.raise_signal(signal.SIGINT)
+        on_ctrl_c(signal.SIGINT, frame)
 
     if threading.current_thread() is not threading.main_thread():  # only there Python lets signals be handled
         yield signals
         return
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield signals
+        with _ctrl_c_handled():
+            yield signals
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _ctrl_c_handled() -> Iterator[None]:
+    """Have Python's handler of Ctrl-C, and Ctrl-C kept away where it is ignored: shells have what they start with &
+    ignore it, and asyncio cancels a run for nothing but this handler."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN or sys.platform == "win32":
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 # The commands

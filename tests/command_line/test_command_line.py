@@ -25,7 +25,7 @@ from tests.processes import finished, started
 pytestmark = pytest.mark.filterwarnings("always::pocketflow.FlowWarning")
 
 FLOWS = """
-import asyncio, sys, warnings
+import asyncio, os, signal, sys, warnings
 from typing import Literal
 from pocketflow import *
 from pocketflow.journal import JournalError, pause
@@ -64,6 +64,12 @@ class Work(Node):
 class Wait(AsyncNode):
     async def exec_async(self, prep_res):
         print("waiting", flush=True)
+        await asyncio.wait_for(asyncio.Event().wait(), 60)
+
+class End(AsyncNode):
+    async def exec_async(self, prep_res):
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("went on")
         await asyncio.wait_for(asyncio.Event().wait(), 60)
 
 class Hang(Node):
@@ -106,7 +112,7 @@ flow = Flow(Greet())
 odd, fails, node, count, forever = Flow(Odd()), Flow(Fail()), Greet(), AsyncFlow(Count()), AsyncFlow(Forever())
 hangs, breaks, work = Flow(Hang()), AsyncFlow(Break()), Work()
 work >> Wait()
-slow = AsyncFlow(work)
+slow, ends = AsyncFlow(work), AsyncFlow(End())
 decide = Decide()
 decide - "serach" >> Greet()
 typo = Flow(decide)
@@ -570,14 +576,21 @@ def test_sigterm_ends_a_run_in_order_with_its_trace_written_and_the_run_resumabl
         assert f"interrupted {flow}\n" in pf("runs", "r.db").out
 
 
-@pytest.mark.parametrize("flow", ["hangs", "slow"])
-def test_sigterm_ends_a_run_that_a_script_started_in_the_background(pf: Run, tmp_path: Path, flow: str):
-    """There shells have Ctrl-C ignored."""
-    shell = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
-    with waiting(tmp_path, f"flows.py:{flow}", shell=shell) as process:
+CTRL_C_IGNORED = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]  # as shells have it for what they start with &
+
+
+def test_sigterm_ends_a_run_that_a_script_started_in_the_background(pf: Run, tmp_path: Path):
+    with waiting(tmp_path, "flows.py:hangs", shell=CTRL_C_IGNORED) as process:
         assert "waiting\n" in process.stderr
+        process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=20) == ("", "interrupted\n")
+        assert process.returncode == 143
+
+
+def test_sigterm_cancels_an_async_run_where_it_waits_also_in_the_background(pf: Run, tmp_path: Path):
+    with waiting(tmp_path, "flows.py:ends", shell=CTRL_C_IGNORED) as process:
+        assert process.communicate(timeout=20) == ("", "went on\ninterrupted\n")
         assert process.returncode == 143
 
 

@@ -15,6 +15,7 @@ from pocketflow.journal import Journal, pause
 pytest.importorskip("starlette", reason="pocketflow.serve needs starlette")
 from pocketflow.serve import Busy, Conflict, NotFound, Problem, Runs
 from pocketflow.serve.sse import Buffer, woken_by
+from tests.core.nodes import settle
 from tests.serve.flows import Ask, Count, Fail, Gate, Hold, Usage, Words, branches, chain, sync
 from tests.serve.watching import PATIENCE, changes, messages, named, of_type, until, watched
 
@@ -301,7 +302,7 @@ async def test_a_sync_flow_ends_with_the_step_at_which_it_is_stopped():
         run_id = await runs.start("hold", {})
         await asyncio.to_thread(hold.reached.wait, PATIENCE)
         stopping = asyncio.create_task(runs.cancel(run_id))
-        await asyncio.sleep(0)
+        await settle()
         hold.open.set()
         await stopping
         assert (await runs.get(run_id))["status"] == "interrupted"
