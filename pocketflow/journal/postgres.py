@@ -44,7 +44,7 @@ class PostgresStore(Store):
     def close(self) -> None:
         self.db.close()
 
-    def commit(self, work: Callable[[], T]) -> T:
+    def commit(self, work: Callable[[], T], *, waits: bool = True) -> T:
         while True:
             with contextlib.suppress(Conflict):
                 return self.read(work)

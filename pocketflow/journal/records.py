@@ -27,6 +27,10 @@ class RunExists(JournalError):
     """There is a run with this id already."""
 
 
+class Locked(Exception):
+    """Another process writes just now, and this commit may not wait for it."""
+
+
 class Conflict(Exception):
     """Another process has written a record of the same place first: the transaction has to be done again."""
 
@@ -80,8 +84,11 @@ class Store:
     held: set[int]
     is_quick: bool
 
-    def commit(self, work: Callable[[], T]) -> T:
-        """Do the work in one transaction that may write, and is durable afterwards."""
+    def commit(self, work: Callable[[], T], *, waits: bool = True) -> T:
+        """Do the work in one transaction that may write, and is durable afterwards.
+
+        Raises: `Locked` where it would have to wait for another process, and may not.
+        """
         raise NotImplementedError
 
     def read(self, work: Callable[[], T]) -> T:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pocketflow.journal.records import PATIENCE, TABLE, JournalError, Store
+from pocketflow.journal.records import PATIENCE, TABLE, JournalError, Locked, Store
 
 T = TypeVar("T")
 
@@ -52,13 +52,13 @@ class SqliteStore(Store):
     def close(self) -> None:
         self.db.close()
 
-    def commit(self, work: Callable[[], T]) -> T:
+    def commit(self, work: Callable[[], T], *, waits: bool = True) -> T:
         if self.is_readonly:
             raise JournalError(f"{self.name}: {ADVICE['readonly']}")
-        return self._transaction("BEGIN IMMEDIATE", work)
+        return self._transaction(self._begin if waits else self._begin_at_once, work)
 
     def read(self, work: Callable[[], T]) -> T:
-        return self._transaction("BEGIN", work)
+        return self._transaction(lambda: self.db.execute("BEGIN"), work)
 
     def execute(self, sql: str, *values: Any) -> tuple[int, list[Any]]:
         cursor = self.db.execute(sql, values)
@@ -170,11 +170,25 @@ class SqliteStore(Store):
         if found != "ok":
             raise self.damaged(found)
 
-    def _transaction(self, begin: str, work: Callable[[], T]) -> T:
+    def _begin(self) -> None:
+        self.db.execute("BEGIN IMMEDIATE")
+
+    def _begin_at_once(self) -> None:
+        self.db.execute("PRAGMA busy_timeout = 0")
+        try:
+            self._begin()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise Locked from error
+            raise
+        finally:
+            self.db.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
+
+    def _transaction(self, begin: Callable[[], Any], work: Callable[[], T]) -> T:
         with self._explained():
             try:
                 self._end_transaction()  # of a transaction that was interrupted in the last line here
-                self.db.execute(begin)
+                begin()
                 result = work()
                 self.db.execute("COMMIT")
                 return result

@@ -10,12 +10,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
-from pocketflow.journal.records import JournalError, Record, RunBusy, Store
+from pocketflow.journal.records import JournalError, Locked, Record, RunBusy, Store
 
 T = TypeVar("T")
+Done = Callable[[Future[Any]], None]
 
 
 class _Job(NamedTuple):
@@ -41,34 +43,33 @@ class Writer:
         self.lock, self.starting = threading.RLock(), threading.Lock()  # of the store, and of the thread
         self.thread: threading.Thread | None = None
 
-    def submit(
-        self, work: Callable[[], T], *, writes: bool | None = True, done: Callable[[Future[T]], None] | None = None
-    ) -> Future[T]:
+    def submit(self, work: Callable[[], T], *, writes: bool | None = True, done: Done | None = None) -> Future[T]:
         """Hand a job over, which nobody can cancel any more. `done` is called before the next transaction begins."""
         job = self._job(work, writes, done)
         with self.starting:
+            self._check_open()
             if self.thread is None:
                 self.thread = threading.Thread(target=self._run, name="pocketflow.journal", daemon=True)
                 self.thread.start()
-        self.jobs.put(job)
+            self.jobs.put(job)
         return job.future
 
-    def perform(
-        self, work: Callable[[], T], *, writes: bool | None = True, done: Callable[[Future[T]], None] | None = None
-    ) -> Future[T]:
+    def perform(self, work: Callable[[], T], *, writes: bool | None = True, done: Done | None = None) -> Future[T]:
         """Do a job at once if the database is quick: waking a thread takes longer than a commit."""
         if not self.store.is_quick:
             return self.submit(work, writes=writes, done=done)
-        job = self._job(work, writes, done)
-        self._do([job])
-        return job.future
+        return self._perform(work, writes, done)
 
-    def is_free(self) -> bool:
-        """Whether nobody is inside of a transaction."""
-        free = self.lock.acquire(blocking=False)
-        if free:
-            self.lock.release()
-        return free
+    def attempt(self, work: Callable[[], T], *, done: Done | None = None) -> Future[T]:
+        """Do a job at once if it has to wait for nobody, else hand it over: an event loop must not wait."""
+        if self.store.is_quick and self.lock.acquire(blocking=False):
+            try:
+                return self._perform(work, True, done, waits=False)
+            except Locked:
+                pass
+            finally:
+                self.lock.release()
+        return self.submit(work, done=done)
 
     def do(self, work: Callable[[], T], *, writes: bool | None = True) -> T:
         """The result of the job, for which the thread waits."""
@@ -78,15 +79,23 @@ class Writer:
         """When all jobs are done."""
         if self.is_closed or os.getpid() != self.process:
             return
-        self.is_closed = True
-        if self.thread is not None:
+        with self.lock, self.starting:  # so that no job comes between a check and its work
+            self.is_closed = True
             self.jobs.put(None)
+        if self.thread is not None:
             self.thread.join()
         self.store.close()
 
-    def _job(self, work: Callable[[], T], writes: bool | None, done: Callable[[Future[T]], None] | None) -> _Job:
-        if self.is_closed:
-            raise JournalError(f"{self.store.name}: it was closed; open it again")
+    def _perform(
+        self, work: Callable[[], T], writes: bool | None, done: Done | None, *, waits: bool = True
+    ) -> Future[T]:
+        job = self._job(work, writes, done)
+        with self.lock:
+            self._check_open()
+            self._do([job], waits=waits)
+        return job.future
+
+    def _job(self, work: Callable[[], T], writes: bool | None, done: Done | None) -> _Job:
         if os.getpid() != self.process:
             raise JournalError(f"{self.store.name} was opened by another process: open a Journal in each process")
         future: Future[T] = Future()
@@ -94,6 +103,10 @@ class Writer:
         if done:
             future.add_done_callback(done)
         return _Job(work, writes, future)
+
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise JournalError(f"{self.store.name}: it was closed; open it again")
 
     def _run(self) -> None:
         is_open = True
@@ -106,15 +119,17 @@ class Writer:
             for _, group in groupby(filter(None, waiting), lambda job: job.writes):
                 self._do([*group])
 
-    def _do(self, jobs: list[_Job]) -> None:
+    def _do(self, jobs: list[_Job], *, waits: bool = True) -> None:
         transactions: dict[bool | None, Any] = {
-            True: self.store.commit,
+            True: partial(self.store.commit, waits=waits),
             False: self.store.read,
             None: lambda work: work(),
         }
         with self.lock:
             try:
                 outcomes = transactions[jobs[0].writes](lambda: [_outcome(job) for job in jobs])
+            except Locked:
+                raise
             except BaseException as error:  # none of them is done
                 outcomes = [(None, error)] * len(jobs)
             for job, (result, failure) in zip(jobs, outcomes, strict=True):
@@ -166,9 +181,12 @@ class Owner:
                 raise RunBusy(f"{self.run_id!r} lost its lock with the connection: run it again")
             self.store.append(record, self.token)
 
-        in_order = self.last is None or self.last.done()  # else this one has to wait behind it
-        at_once = in_order and (not self.is_async or self.writer.is_free())
-        self.last = (self.writer.perform if at_once else self.writer.submit)(work, done=self.note)
+        if self.last is not None and not self.last.done():
+            self.last = self.writer.submit(work, done=self.note)  # behind that one
+        elif self.is_async:
+            self.last = self.writer.attempt(work, done=self.note)
+        else:
+            self.last = self.writer.perform(work, done=self.note)
         return self.last
 
     def note(self, future: Future[Any]) -> None:

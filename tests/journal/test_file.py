@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -19,6 +20,7 @@ import pytest
 
 import pocketflow as pf
 from pocketflow.journal import Journal, JournalError, pause, sqlite
+from tests.core.nodes import settle
 from tests.processes import finished
 from tests.rounds import ROUNDS
 
@@ -206,6 +208,23 @@ def test_a_file_that_another_program_keeps_locked_is_told_after_one_wait(
         assert len(waits) == (1 if when == "begin" else 3)  # the begin, the prep, and the exec that had to wait
         node.other.close()
     assert finish(path) == FINISHED
+
+
+async def test_an_event_loop_goes_on_while_another_program_keeps_the_file_locked(path: Path):
+    class Waits(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> None:
+            other.execute("BEGIN IMMEDIATE")
+            locked.set()
+
+    locked = asyncio.Event()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, Journal(path) as journal:
+        running = asyncio.create_task(journal.run_async(pf.AsyncFlow(Waits()), {}, run_id="waits"))
+        await locked.wait()
+        await settle()
+        assert not running.done()
+        other.execute("ROLLBACK")
+        await running
+        assert journal.runs(run_id="waits")[0]["status"] == "finished"
 
 
 READ_ONLY = """
