@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -34,6 +33,7 @@ Rows = list[Json]
 
 LISTED = 100  # runs, unless asked for another number
 POLL = 2.0  # seconds between two looks at what other processes do in the same journal
+CLOSING = "the server is closing: try again when it is back"
 CHANGING = ("status", "error", "questions", "started", "ended")  # what a run that stops is told with
 
 
@@ -87,9 +87,7 @@ class Runs:
         self.pulse = Bell(heartbeat)  # for all who watch anything
         self.news = Buffer(keep)  # how runs change, for those who watch all of them
         self.lives: dict[str, Live] = {}
-        self.locks: weakref.WeakValueDictionary[str, asyncio.Lock] = (
-            weakref.WeakValueDictionary()
-        )  # one command to a run at a time
+        self.locks = weakref.WeakValueDictionary[str, asyncio.Lock]()  # one command to a run at a time
         self.slots = asyncio.Semaphore(limit)
         self.attending: set[asyncio.Task[None]] = set()
         self.watching = 0  # how many watch all runs
@@ -201,8 +199,10 @@ class Runs:
         self.is_closed = True
         self.pulse.wake()
         left = [live.run_id for live in active if live.work]
-        if self.owns_journal and not left:
-            self.journal.close()
+        if not left:
+            await asyncio.to_thread(self.threads.shutdown)  # the journal is asked no more
+            if self.owns_journal:
+                self.journal.close()
         return left
 
     # What one can ask
@@ -351,7 +351,7 @@ class Runs:
 
     def _check_room(self) -> None:
         if self.is_closing:
-            raise Busy("the server is closing: try again when it is back")
+            raise Busy(CLOSING)
         if sum(not live.stopped.is_set() for live in self.lives.values()) >= self.limit + self.waiting:
             raise Busy(f"{self.limit} runs may run and {self.waiting} wait, and they do: try again later")
 
@@ -385,7 +385,7 @@ class Runs:
         assert live.work
         await asyncio.wait([live.work])
         stopped = outcome(live.work)
-        with suppress(JournalError, ValueError):  # what the journal has is the truth, where it can be read
+        with suppress(JournalError, ValueError, Problem):  # what the journal has is the truth, where it can be read
             [recorded] = await self._in_thread(self.journal.runs, run_id=live.run_id)
             error = recorded["error"] or stopped.get("error")  # a run that the journal refuses has none in there
             stopped = {**recorded, "error": error}
@@ -424,7 +424,11 @@ class Runs:
     # Runs that are in the journal
 
     async def _in_thread(self, work: Callable[..., T], *args: Any, **options: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(work, *args, **options))
+        try:
+            working = self.threads.submit(work, *args, **options)
+        except RuntimeError:  # there are none any more
+            raise Busy(CLOSING) from None
+        return await asyncio.wrap_future(working)
 
     async def _ask(self, ask: Callable[..., T], *args: Any, refused: type[Problem] = Problem, **options: Any) -> T:
         """Ask the journal in a thread, as it may wait for a disk or a server."""

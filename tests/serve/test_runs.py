@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +352,19 @@ async def test_closing_stops_all_runs_and_ends_all_watching(tmp_path: Path):
         for run_id in ("running", "waiting"):
             await again.resume(run_id)
             assert (await stopped(again, run_id))["status"] == "finished"
+
+
+async def test_what_was_asked_of_the_journal_is_answered_before_it_is_closed(tmp_path: Path):
+    runs = Runs(tmp_path / "runs.db", {"words": chain(Words())})
+    await stopped(runs, await runs.start("words", {}, "one"))
+    asked, is_open = runs.journal.runs, threading.Event()
+    runs.journal.runs = lambda **options: is_open.wait(PATIENCE) and asked(**options)  # type: ignore[method-assign]  # a slow one
+    listing, closing = asyncio.create_task(runs.list()), asyncio.create_task(runs.close())
+    await settle()
+    is_open.set()
+    assert ([run["run_id"] for run in await listing], await closing) == (["one"], [])
+    with pytest.raises(Busy, match="the server is closing"):
+        await runs.list()
 
 
 async def test_closing_names_the_runs_whose_step_outlives_the_grace():
