@@ -236,8 +236,10 @@ def _list_runs(journal: Any, args: argparse.Namespace) -> None:
 
 def _list_history(journal: Any, args: argparse.Namespace) -> None:
     for row in journal.history(args.run_id):
-        action = "" if row["action"] is None else f" -> {row['action']}"
-        _write(args, printable(f"{row['n']:4} {row['kind']:6} {row['path']}{action}".rstrip()))
+        more = "" if row["action"] is None else f" -> {row['action']}"
+        if row["kind"] == "usage":
+            more = "".join(f" {key}={value}" for key, value in row["event"].items() if key != "type")
+        _write(args, printable(f"{row['n']:4} {row['kind']:6} {row['path']}{more}".rstrip()))
 
 
 def _serve(args: argparse.Namespace) -> None:

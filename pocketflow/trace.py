@@ -282,6 +282,9 @@ def _recorded(rows: list[Mapping[str, Any]], flow: Any) -> list[Span]:
     spans = {
         path: _recorded_span(path, row) for row in rows if (path := printable(row["path"])) and row["kind"] in _STEPS
     }
+    for row in rows:
+        if row["kind"] == "usage":
+            spans.setdefault(path := printable(row["path"]), _cut_short(path, row)).usage += (_usage(row["event"]),)
     for span in list(spans.values()):
         _join(span, spans)
     graph = None if flow is None else Graph(flow)
@@ -295,13 +298,23 @@ def _recorded(rows: list[Mapping[str, Any]], flow: Any) -> list[Span]:
 
 
 def _recorded_span(path: str, row: Mapping[str, Any]) -> Span:
-    end = datetime.fromisoformat(row["at"]).timestamp()
+    end = _moment(row)
     span = Span(None, row["kind"], "", path, end - (row.get("seconds") or 0), end, "done")
     if row.get("action") is not None:
         span.action = short(row["action"], 500)
     if row["kind"] == "exec" and row.get("result") is not None:
         span.content = {"result": _content(row["result"])}
     return span
+
+
+def _cut_short(path: str, row: Mapping[str, Any]) -> Span:
+    """A step that did not end, so that there is only what it did until then."""
+    phase = path.rpartition("/")[2].partition("[")[0]
+    return Span(None, phase if phase in ("prep", "exec") else "node", "", path, _moment(row))
+
+
+def _moment(row: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(row["at"]).timestamp()
 
 
 def _join(span: Span, spans: dict[str, Span]) -> None:
@@ -326,7 +339,7 @@ def _end(spans: list[Span], rows: list[Mapping[str, Any]]) -> None:
         if span.parent and span.parent.state == "done":
             span.state, span.end = "done", inner[span] or span.parent.end
         elif state != "running":
-            span.state, span.end = state, max(datetime.fromisoformat(row["at"]).timestamp() for row in rows)
+            span.state, span.end = state, max(map(_moment, rows))
             lines = [short(line, 500) for line in str(last["error"] or "").splitlines()]
             span.error = lines[0] if lines else None
             span.notes = () if span.parent else tuple(lines[1:])

@@ -24,6 +24,8 @@ What is recorded, and when:
             resumed batch is the batch that was begun; that of a node only if it changed something,
             else it runs again
     visit   its action together with what changed in `shared`
+    usage   each event of this type, by which a call of a model tells its tokens, as soon as it is
+            emitted: what a run cost is known also where the call was in vain
 
 To resume a run, run the flow again from its start: `shared` is filled from the last record, and
 each recorded step is skipped, with its recorded result. An exec is skipped only if its input is
@@ -318,11 +320,11 @@ class Journal:
         """All that happened in a run, in order, as dicts.
 
         n: the position, from 0. at: when, ISO 8601, UTC. path: that of the step, "" for the run itself.
-        kind: "prep", "exec", "node", "flow" (a step that finished), "pause", "answer", "begin" or "status".
+        kind: "prep", "exec", "node", "flow" (a step that finished), "usage", "pause", "answer", "begin" or "status".
         action: that of a node or flow, else None. changes: the keys of `shared` that changed.
         seconds: how long the step took, without the time in which no process ran it; else None.
-        In addition: result of an exec; question and choices of a pause; value and by of an answer;
-        status and error of a status.
+        In addition: result of an exec; event of a usage; question and choices of a pause; value and by
+        of an answer; status and error of a status.
         """
         return [self._row(record) for record in self._records(run_id)]
 
@@ -345,7 +347,8 @@ class Journal:
     def fork(self, run_id: str, *, after: int | str) -> str:
         """Make a new run with all records of this one up to `after` (as in `load`), and return its id.
 
-        Run it to go on from there. A question that was asked later is asked again.
+        Run it to go on from there. A question that was asked later is asked again. What the run has cost
+        until then is not among the fork's records: it was paid once.
         """
         whole = self._records(run_id)
         past = Past(whole, self.codec)
@@ -354,7 +357,8 @@ class Journal:
         def work() -> str:
             fork = next(name for number in count(1) if not self.store.records(name := f"{run_id}-fork{number}"))
             owner = Owner(self.writer, fork, self.clock)
-            copies = [it._replace(run_id=fork, token=owner.token) for it in records if it.kind != "status"]
+            kept = (it for it in records if it.kind not in ("status", "usage"))
+            copies = [it._replace(run_id=fork, token=owner.token) for it in kept]
             status = {
                 "status": "finished" if any(it.is_end for it in records) else "interrupted",
                 "graph": past.graph, "tags": past.tags, "fork_of": {"run_id": run_id, "n": records[-1].n},
@@ -442,6 +446,8 @@ class Journal:
         }
         if record.kind == "exec":
             row["result"] = value
+        if record.kind == "usage":
+            row["event"] = value
         if record.kind in ("pause", "answer"):
             row |= value
         if record.kind == "status":

@@ -16,6 +16,7 @@ from pocketflow.hooks import Hook, Skip, Step
 from pocketflow.journal.deltas import Codec, Difference, Tracker, digest, to_json
 from pocketflow.journal.records import JournalError, Record, outer_paths, without_void
 from pocketflow.journal.writer import Owner
+from pocketflow.text import plain
 
 
 class Past:
@@ -293,6 +294,16 @@ class Recorder(Hook):
         self.commits += bool(changes)
         self.is_finished = step is self.root
         return written
+
+    def on_event(self, step: Step, event: dict[str, Any]) -> None:
+        """Record what a call has cost, of the step that made it: it is paid, whatever becomes of the step."""
+        ours: Step | None = step
+        while event["type"] == "usage" and ours is not None:
+            if ours in self.running:
+                with self.lock:
+                    self.owner.append("usage", self._path(ours), value=to_json(plain(event)))
+                return
+            ours = ours.parent
 
     def on_error(self, step: Step, error: BaseException) -> None:
         running = self._ended(step)

@@ -39,8 +39,8 @@ class Record(NamedTuple):
     """One thing that happened in a run.
 
     kind: "begin" (value: the graph; changes: the store), "status" (of the run; value: a dict), "prep",
-        "exec", "node", "flow" (a step that finished; value: its result or action), "pause" and "answer"
-        (value: a dict).
+        "exec", "node", "flow" (a step that finished; value: its result or action), "usage" (value: the
+        event), "pause" and "answer" (value: a dict).
     token: the fencing token of the owner, the same for all that it writes.
     at: ISO 8601, UTC. path: of the step. digest: of its input. value, changes: JSON. seconds: the step took.
     n: its place in the run, from 0; given by the table.

@@ -35,7 +35,7 @@ class Live:
 
     @property
     def summary(self) -> Json:
-        return {**self.run, "tokens": {**self.state.tokens}, "retries": self.state.retries}
+        return {**self.run}
 
     def described(self) -> Json:
         return {**self.summary, **self.state.described(), "event": self.buffer.last_id}

@@ -52,8 +52,8 @@ class Runs:
     heartbeat: seconds of silence after which a watcher gets a comment.
 
     It lives on one event loop; the hooks that are installed where it is made see its runs. A run is a dict of what
-    `Journal.runs` says of it, and "flow" (a slug; None if it is not known), "is_here" (whether it waits or runs
-    here), "tokens" and "retries"; its status may be "waiting" too.
+    `Journal.runs` says of it, and "flow" (a slug; None if it is not known) and "is_here" (whether it waits or runs
+    here); its status may be "waiting" too.
 
     Raises: `NotFound` for what is not there, `Conflict` for a run that is not as it would have to be, `Busy` where
         no more can run, and their base `Problem` for all else that is refused.
@@ -344,8 +344,6 @@ class Runs:
         self._check_room()
         changed = {"status": "waiting", "is_here": True, "error": None, "ended": None, "flow": served.slug}
         live = Live({**run, **changed}, served, shared, Buffer(self.keep), past)
-        live.state.tokens |= run.get("tokens", {})  # what it took until it stopped
-        live.state.retries = run.get("retries", 0)
         self.lives[run_id] = live
         return live
 
@@ -377,8 +375,6 @@ class Runs:
                 async with aclosing(self.journal.stream(live.served.flow, live.shared, run_id=live.run_id)) as events:
                     async for event in events:
                         live.tell(event)
-                        if event["type"] in ("pause", "usage", "node_retry"):
-                            self._tell_all(live.summary)
 
     async def _attend(self, live: Live) -> None:
         """Wait until a run stops, and tell how."""
@@ -463,10 +459,8 @@ class Runs:
 
     def _described(self, recorded: Json) -> Json:
         """What `list` says of a run that is not here."""
-        served, live = self._tagged(recorded), self.lives.get(recorded["run_id"])
-        told = {"flow": served.slug if served else None, "is_here": False}
-        tokens, retries = (live.state.tokens, live.state.retries) if live else ({"input": 0, "output": 0}, 0)
-        return {**plain(recorded), **told, "tokens": {**tokens}, "retries": retries}
+        served = self._tagged(recorded)
+        return {**plain(recorded), "flow": served.slug if served else None, "is_here": False}
 
     def _tagged(self, run: Json) -> Served | None:
         """The flow that the tag of a run names, where it is one of ours: other programs have tags, too."""

@@ -28,6 +28,7 @@ class State:
 
     nodes: id -> dict with "state" ("running", "done", "restored", "waiting", "failed" or "stopped"),
         "visits", "items" and "items_done" of the visit at hand, and "retries".
+    tokens: "input" and "output", of all calls that told them; retries: since the run began or was resumed.
     outputs: slot -> dict with "slot", "id", "path" (of the visit), "label", "state", "text", "cut"
         (characters left out before the text) and "kind" ("stream" or "result"): one for each node and
         item, with what its last visit put out.
@@ -36,12 +37,13 @@ class State:
     def __init__(self, graph: Graph | None, past: Iterable[Mapping[str, Any]] = ()) -> None:
         self.graph = graph
         self.past = defaultdict[str, list[Mapping[str, Any]]](list)  # the rows inside of a visit, by its path
+        self.tokens, self.retries = {"input": 0, "output": 0}, 0
         for row in past:
+            self._restore_tokens(row)
             for visit in _visits_around(row["path"]):
                 self.past[visit].append(row)
         self.nodes: dict[str, Json] = {}
         self.outputs: dict[str, Json] = {}
-        self.tokens, self.retries = {"input": 0, "output": 0}, 0
         self.failed_at = ""  # the path of the node that the run failed at
         self._ids: dict[str, str | None] = {}  # of the visits that run, by their paths
         self._inside: dict[str, set[str]] = {}  # the visits that run inside of one
@@ -52,7 +54,8 @@ class State:
 
     def described(self) -> Json:
         """What a watcher begins with; events go on from there."""
-        return {"nodes": self.nodes, "outputs": list(self.outputs.values())}
+        numbers = {"tokens": {**self.tokens}, "retries": self.retries}
+        return {**numbers, "nodes": self.nodes, "outputs": list(self.outputs.values())}
 
     def locate(self, path: str) -> str | None:
         """The id of the node that a step belongs to."""
@@ -89,13 +92,16 @@ class State:
             case "chunk":
                 changes |= self._stream(event)
             case "usage":
-                for kind in self.tokens:
-                    self.tokens[kind] += _whole(event.get(f"{kind}_tokens"))
+                self._count_tokens(event)
                 changes["run"] = {"tokens": {**self.tokens}}
         if self._changed:
             changes["nodes"] = {id: {**self.nodes[id]} for id in self._changed}
             self._changed.clear()
         return told
+
+    def _count_tokens(self, usage: Mapping[str, Any]) -> None:
+        for kind in self.tokens:
+            self.tokens[kind] += _whole(usage.get(f"{kind}_tokens"))
 
     def _begin(self, path: str) -> None:
         id = self._ids[path] = self.locate(path)
@@ -213,13 +219,18 @@ class State:
         """Fold what a journal has of a run that does not run here."""
         begun = dict[str, None]()
         for row in rows:
-            if row["kind"] in ("prep", "exec", "pause"):
+            self._restore_tokens(row)
+            if row["kind"] in ("prep", "exec", "usage", "pause"):
                 begun |= dict.fromkeys(reversed([*_visits_around(row["path"])]))
             elif row["kind"] in ("node", "flow"):
                 begun.pop(row["path"], None)
             self._restore(row, "done")
         for path in begun:
             self._begin(path)
+
+    def _restore_tokens(self, row: Mapping[str, Any]) -> None:
+        if row["kind"] == "usage":
+            self._count_tokens(row["event"])
 
     def _restore_inside(self, path: str) -> bool:
         """A restored step tells nothing of what is inside of it, but its history does: whether there was anything."""

@@ -535,6 +535,16 @@ async def test_what_a_run_took_is_counted_over_its_stops():
         assert (await stopped(runs, run_id))["tokens"] == {"input": 20, "output": 4}
 
 
+async def test_what_a_run_took_is_known_to_the_next_server(tmp_path: Path):
+    flows = {"usage": chain(Usage(), Ask(), Usage())}
+    async with Runs(tmp_path / "runs.db", flows) as runs:
+        await stopped(runs, await runs.start("usage", {}, "one"))
+    async with Runs(tmp_path / "runs.db", flows) as runs:
+        assert (await runs.get("one"))["tokens"] == {"input": 10, "output": 2}
+        await runs.answer("one", 1)
+        assert (await stopped(runs, "one"))["tokens"] == {"input": 20, "output": 4}
+
+
 async def test_an_ended_run_is_forgotten_after_a_while_but_for_the_journal():
     async with Runs(flows={"words": chain(Words())}, linger=0.0) as runs:
         run_id = await runs.start("words", {})

@@ -78,7 +78,7 @@ function drawHead() {
 }
 
 function factsOf(run) {
-  const { input, output } = run.tokens;
+  const { input, output } = run.tokens ?? {};
   const tokens = input + output && `${plural(input, "token")} in, ${output} out`;
   const place = isLive(run) && !run.is_here && "runs in another process";
   return joined([run.flow, timeOf(run), tokens, run.retries && `retried ${run.retries}×`, place]);
