@@ -226,8 +226,8 @@ def _kind(step: Step) -> str:
 
 
 def _usage(event: Mapping[str, Any]) -> Usage:
-    model = event.get("model")
-    return Usage(model and short(model), int(event.get("input_tokens") or 0), int(event.get("output_tokens") or 0))
+    model, *tokens = (event.get(key) for key in ("model", "input_tokens", "output_tokens"))
+    return Usage(model and short(model), *(it if type(it) is int else 0 for it in tokens))
 
 
 # What was said
