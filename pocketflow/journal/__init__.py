@@ -288,6 +288,11 @@ class Journal:
         run = _Run(self, flow, shared, run_id, tags, False, False, is_async=False)
         self.writer.do(run.create)
 
+    def check(self, flow: Any, run_id: str) -> None:
+        """Raises: `JournalError` if `run` would refuse to resume this run with this flow."""
+        run = _Run(self, flow, {}, run_id, None, False, False, is_async=False)
+        self.writer.do(lambda: run.check(self._past(run_id)), writes=False)
+
     def runs(
         self, status: str | None = None, tags: dict[str, Any] | None = None, *, run_id: str | None = None
     ) -> list[dict[str, Any]]:
@@ -528,24 +533,31 @@ class _Run:
 
     def create(self) -> None:
         """The first records of a run that nobody runs yet."""
-        self._check()
+        self._check_flow()
         if self.owner.store.records(self.owner.run_id):
             raise RunExists(f"there is a run {self.owner.run_id!r} already: choose another run_id")
         self.owner.store.add_run(self._first("interrupted"))
 
     def _begin(self) -> None:
         """Where no loop is held up: check the flow, read what there is of the run, and become its owner."""
-        self._check()
         records = self.owner.store.records(self.owner.run_id)
         if records:
             self._resume(Past(records, self.journal.codec))
             return
+        self._check_flow()
         first = self._first("running")
         self.owner.take(None, self.takeover)
         self.owner.store.add_run(first)
         self.past = Past(first, self.journal.codec)
 
-    def _check(self) -> None:
+    def check(self, past: Past) -> None:
+        """Raise an error if the flow cannot go on with this run."""
+        self._check_flow()
+        self._check_shared(past)
+        if any(record.is_step for record in past.records) and not self.allow_changes:
+            _check_shape(self.owner.run_id, past.graph, self.graph)
+
+    def _check_flow(self) -> None:
         if self.journal.strict and (found := check(self.flow)):
             raise JournalError(f"{found[0]}; mend the flow, or open the journal with strict=False")
         self.graph = _shape(self.flow)
@@ -555,10 +567,7 @@ class _Run:
         return [self.owner.record("begin", changes=changes), self._status(status, self.tags)]
 
     def _resume(self, past: Past) -> None:
-        run_id = self.owner.run_id
-        self._check_shared(past)
-        if any(record.is_step for record in past.records) and not self.allow_changes:
-            _check_shape(run_id, past.graph, self.graph)
+        self.check(past)
         if not past.end:
             self.owner.take(past.last, self.takeover)
             self.owner.store.append(self._status("running", {**past.tags, **self.tags}), past.last.token)

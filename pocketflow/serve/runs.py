@@ -139,7 +139,11 @@ class Runs:
     async def resume(self, run_id: str) -> None:
         """Let a run go on that has stopped, unless it is finished."""
         async with self._alone(run_id):
-            await self._resume(run_id)
+            run = await self.summary(run_id)
+            if run["status"] in ("finished", "running", "waiting"):
+                advice = "fork it, to run it from a point in its past" if run["status"] == "finished" else "watch it"
+                raise Conflict(f"{run_id!r} is {run['status']} already: {advice}")
+            self._begin(await self._resumed(run, run["questions"]))
 
     async def answer(self, run_id: str, value: Any, path: str | None = None, by: str | None = None) -> None:
         """Answer a question of a run, which is recorded, and let the run go on.
@@ -151,10 +155,15 @@ class Runs:
             live = self._active(run_id)
             if live and live.is_asking:
                 await live.stopped.wait()
-            asked = _asked(await self.summary(run_id), value, path)
-            self._check_room()
-            await self._ask(self.journal.answer, run_id, value, asked["path"], by, refused=Conflict)
-            await self._resume(run_id)
+            run = await self.summary(run_id)
+            asked = _asked(run, value, path)
+            live = await self._resumed(run, [it for it in run["questions"] if it is not asked])
+            try:
+                await self._ask(self.journal.answer, run_id, value, asked["path"], by, refused=Conflict)
+            except BaseException:
+                self._forget(live)
+                raise
+            self._begin(live)
 
     async def cancel(self, run_id: str) -> None:
         """Stop a run that waits or runs here, and wait until it has stopped; it can be resumed."""
@@ -389,17 +398,16 @@ class Runs:
         self._tell_all(live.summary)
         asyncio.get_running_loop().call_later(self.linger, self._forget, live)
 
-    async def _resume(self, run_id: str) -> None:
-        run = await self.summary(run_id)
-        if run["status"] in ("finished", "running", "waiting"):
-            advice = "fork it, to run it from a point in its past" if run["status"] == "finished" else "watch it"
-            raise Conflict(f"{run_id!r} is {run['status']} already: {advice}")
+    async def _resumed(self, run: Json, questions: Rows) -> Live:
+        """A stopped run as it goes on, with the questions that it will ask again."""
+        run_id = run["run_id"]
         rows, served = await self._recorded(run_id)
         if served is None:
             raise Conflict(f"{run_id!r} is of no flow that is served here: {', '.join(self.flows) or 'none is'}")
+        await self._ask(self.journal.check, served.flow, run_id, refused=Conflict)
         live = self._reserve({**run, "questions": []}, served, {}, rows)
-        live.is_asking = bool(run["questions"])  # it will ask them again
-        self._begin(live)
+        live.is_asking = bool(questions)
+        return live
 
     def _change(self, live: Live, **run: Any) -> None:
         live.change(**run)

@@ -563,6 +563,9 @@ def test_a_graph_that_changed_is_refused_and_named(journal: Journal):
     message = r"the graph of 'run' changed since it began: .*b.* before, .*c.* now; .* pass allow_changes=True"
     with pytest.raises(JournalError, match=message):
         run(journal, changed, {})
+    with pytest.raises(JournalError, match=message):
+        journal.check(changed, "run")
+    journal.check(pf.Flow(chain(Say(log, "a"), Say(log, "b"))), "run")
     run(journal, changed, {}, allow_changes=True)
     assert log == ["a", "b", "c"]
 
