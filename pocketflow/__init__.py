@@ -72,7 +72,7 @@ watcher: ContextVar[Any] = ContextVar("watcher", default=None)
 
 do(role, node, work, *args, index=None), do_async: return what `work(*args)` returns. role: "run" by user code,
     "visit", "prep", "exec", "entry" of a batch flow, "branch"; index: that of the item, entry or branch.
-executing: inside of an "exec", its node, else None; so `_exec` knows whether `do` has begun.
+executing: inside an "exec", its node, else None; so `_exec` knows whether `do` has begun.
 tell(method, *args): returns what there is to wait for, or None; a sync node does not wait.
 """
 _watching = watcher.get  # asked inline where work begins: a call there would make a step a third slower
@@ -266,7 +266,7 @@ class Flow(BaseNode):
             _refuse_edge(curr, action)
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
-        """Return the action of the flow; `exec_res` is the last action inside of it."""
+        """Return the action of the flow; `exec_res` is the last action inside it."""
         return exec_res
 
     def _orch(self, shared: Any, params: dict[str, Any] | None = None) -> Any:
@@ -426,7 +426,7 @@ class AsyncFlow(Flow, AsyncNode):
     _run = AsyncNode._run  # pyright: ignore[reportAssignmentType]  # which refuses; that of Flow would come first
 
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
-        """Return the action of the flow; `exec_res` is the last action inside of it."""
+        """Return the action of the flow; `exec_res` is the last action inside it."""
         return exec_res
 
     async def _orch_async(self, shared: Any, params: dict[str, Any] | None = None) -> Any:

@@ -15,7 +15,7 @@ see the same as in any other flow. While a dataflow runs as a node, its intermed
 `shared` too; when it is done, only its final values are left there.
 
 A limit holds for one run. For a limit on all requests of a server, use plain Python: a semaphore
-inside of async functions, and one executor for the sync functions of all dataflows:
+inside async functions, and one executor for the sync functions of all dataflows:
 
     >>> llm_slots, threads = asyncio.Semaphore(4), ThreadPoolExecutor(4)
     >>> async def answer(question):
@@ -486,14 +486,14 @@ class Dataflow(AsyncFlow):
         final_vars: used in place of those of the dataflow.
         overrides: name -> value that replaces the result of a task, which then does not run.
         reload: read the source of each module again first.
-        Raises: `RuntimeError` inside of a running event loop.
+        Raises: `RuntimeError` inside a running event loop.
         """
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             pass  # and not here, or every error of the run would have this one as its context
         else:
-            raise RuntimeError("execute() inside of a running event loop: write await dataflow.execute_async(...)")
+            raise RuntimeError("execute() inside a running event loop: write await dataflow.execute_async(...)")
         return asyncio.run(self.execute_async(inputs, final_vars=final_vars, overrides=overrides, reload=reload))
 
     async def execute_async(
@@ -504,7 +504,7 @@ class Dataflow(AsyncFlow):
         overrides: Mapping[str, Any] | None = None,
         reload: bool = False,
     ) -> Result:
-        """What `execute` does, inside of an event loop."""
+        """What `execute` does, inside an event loop."""
         if reload:
             self._reload()
         flow, plan = copy.copy(self), self._plan

@@ -325,7 +325,7 @@ def _culprit(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
             return f"its class {cls.__qualname__} cannot be pickled; define it at the top of a module"
         for name, value in attributes.items():
             if not _travels(value):
-                return f"its attribute {name} = {value!r:.100} cannot be pickled; make {name} inside of exec"
+                return f"its attribute {name} = {value!r:.100} cannot be pickled; make {name} inside exec"
         return "its item cannot be pickled; send what makes it, such as a path"
     if not _travels(function):
         return f"{function!r:.100} cannot be pickled; define it at the top of a module"

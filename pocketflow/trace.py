@@ -16,7 +16,7 @@ Each line says when a step began, counted from the first one, and how long it to
 
 `trace.save("run.html")` writes a page that needs no network, and `trace.save("run.json")` a file for
 ui.perfetto.dev and speedscope.app. In a notebook, a trace as the last line of a cell shows its page. A
-trace is a hook: it sees all that runs inside of its block, also in tasks and threads.
+trace is a hook: it sees all that runs inside its block, also in tasks and threads.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Usage(NamedTuple):
 class Span:
     """What a `Trace` keeps of a step: nothing of the node or the store.
 
-    parent: the span that it ran inside of; None for the outermost.
+    parent: the span that it ran inside; None for the outermost.
     kind: that of the step; or "entry" for an entry of a batch flow, and "branch" for a branch.
     name, path: those of the step. All texts are printable: what is not is escaped.
     start, end: seconds of the clock of the trace; `end` is None while it runs.
@@ -156,7 +156,7 @@ class Trace(Hook):
     def on_event(self, step: Step, event: dict[str, Any]) -> None:
         span = self._open.get(step)
         if span and event["type"] == "usage":
-            with self._lock:  # as threads may emit inside of one step
+            with self._lock:  # as threads may emit inside one step
                 span.usage += (_usage(event),)
         elif span and self.content:
             with self._lock:
@@ -202,7 +202,7 @@ class Trace(Hook):
         """For each name of a node or flow: `count, errors, retries, total, mean, longest, input_tokens, output_tokens`.
 
         `count` counts visits that have ended, without skipped ones; `total`, `mean` and `longest` are seconds; the
-        tokens are those of the node itself, not of flows inside of it. The name that took longest comes first.
+        tokens are those of the node itself, not of flows inside it. The name that took longest comes first.
         """
         return _metrics(list(self.spans), _VISITS)
 
@@ -406,7 +406,7 @@ def _tree(spans: list[Span], now: float) -> list[str]:
 
 
 def _lines(inside: _Inside, parent: Span | None, indent: str, now: float) -> Iterator[tuple[str, Span | None, str]]:
-    """The label, the span and the facts of all that ran inside of `parent`; no span where lines are left out."""
+    """The label, the span and the facts of all that ran inside `parent`; no span where lines are left out."""
     siblings = [span for span in inside.get(parent, ()) if not _is_folded(span, inside)]
     left_out = 0
     for number, span in enumerate(siblings):
@@ -481,7 +481,7 @@ class _Bar(NamedTuple):
 
 
 def _bars(spans: list[Span], now: float) -> list[_Bar]:
-    """In the order of their starts. Bars of one lane are inside of one another, or apart.
+    """In the order of their starts. Bars of one lane are inside one another, or apart.
 
     A bar goes where its parent is, if nothing is there but what is around it; else into the first free lane.
     """

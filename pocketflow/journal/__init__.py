@@ -30,8 +30,8 @@ What is recorded, and when:
 To resume a run, run the flow again from its start: `shared` is filled from the last record, and
 each recorded step is skipped, with its recorded result. An exec is skipped only if its input is
 the same as before. It is found by the position of its item, so the order in which items end does
-not matter. The steps of the flow, and of flows inside of it, are recorded; flows that your code
-runs inside of an exec or a prep are a part of that step.
+not matter. The steps of the flow, and of flows inside it, are recorded; flows that your code
+runs inside an exec or a prep are a part of that step.
 
 Branches that run at once share one `shared`, so a record holds what all of them have written so
 far. A prep or post that does not await between its writes is never recorded half done. One that does,
@@ -50,7 +50,7 @@ nodes are not kept: if a visit resumes after its prep, what `prep` put on `self`
 too. Attempts start again at 0. A skipped step emits no events. An exec whose input or result cannot be
 kept runs again, and a `FlowWarning` says so. A file is checked when it is opened, and each record when
 it is read. If FILE-wal is damaged, SQLite drops what comes after the damage, as after a crash. An owner
-that was frozen inside of a transaction keeps an SQLite file locked until it ends.
+that was frozen inside a transaction keeps an SQLite file locked until it ends.
 """
 
 from __future__ import annotations

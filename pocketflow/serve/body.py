@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from pocketflow.serve.problems import Problem
 from pocketflow.serve.state import Json
 
-DEEPEST = 100  # lists and objects inside of one another, so that all that is told of it later can be written
+DEEPEST = 100  # lists and objects inside one another, so that all that is told of it later can be written
 KINDS = {dict: "an object", str: "a text", int | str: "a number or a text"}  # in words
 
 

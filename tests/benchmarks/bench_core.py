@@ -146,7 +146,7 @@ async def bare_async() -> None:
 
 
 def timed(work: Callable[[], Coroutine[Any, Any, Any]], clock: Callable[[], float] = CPU) -> Callable[[], float]:
-    """Seconds inside of a running loop: starting one is not what is measured."""
+    """Seconds inside a running loop: starting one is not what is measured."""
 
     async def measured() -> float:
         start = clock()

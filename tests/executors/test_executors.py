@@ -215,7 +215,7 @@ def test_an_attribute_that_cannot_travel_is_named():
     node = Pid(executor=processes)
     node.lock = threading.Lock()
     with pytest.raises(
-        TypeError, match=r"Pid: exec\(1\) cannot be sent .* attribute lock = .* make lock inside of exec"
+        TypeError, match=r"Pid: exec\(1\) cannot be sent .* attribute lock = .* make lock inside exec"
     ):
         run(node, items=[1])
 

@@ -1,4 +1,4 @@
-"""The application inside of a service of one's own."""
+"""The application inside a service of one's own."""
 
 from __future__ import annotations
 

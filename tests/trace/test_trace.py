@@ -516,7 +516,7 @@ FIELDS = {
 
 
 def check_events(events: list[dict[str, Any]]) -> None:
-    """Every event has its fields, every lane its name, and bars of one lane are inside of one another, or apart."""
+    """Every event has its fields, every lane its name, and bars of one lane are inside one another, or apart."""
     for event in events:
         fields = FIELDS[event["ph"]]
         assert {key: type(event[key]) for key in fields} == fields
