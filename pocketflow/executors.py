@@ -151,7 +151,7 @@ class ExecutorNode(AsyncNode):
 
     executor: a `concurrent.futures.Executor`, which stays open; or a callable that makes one for
         each visit, which is closed before `post`, such as `ProcessPoolExecutor`; or a `Pool`; None
-        means a thread of its own. A class attribute, or a keyword, which wins.
+        means a thread of its own. Set it on the class or as a keyword, which wins.
 
     Write `prep`, `exec`, `exec_fallback` and `post` as in a `Node`. Threads get a copy of the
     context, so hooks, `emit` and `cur_retry` work there. Another process gets the class, the
@@ -278,7 +278,7 @@ class _Outside:
     def tell(self, method: str, *args: Any) -> None:
         if method == "on_event":
             raise RuntimeError(
-                f"{args[0]!r:.100} was emitted in a worker process, outside of the run: return what is to be told, "
+                f"{args[0]!r:.100} was emitted in a worker process, outside of the run: return it from exec, "
                 "and emit it in post"
             )
 
@@ -368,7 +368,7 @@ def _unpacked(title: Callable[[], str], parcel: bytes) -> Any:
     try:
         result, error, text = pickle.loads(parcel)
     except Exception as error:
-        raise TypeError(f"{title()} returned what cannot be read here: {error!r}") from error
+        raise TypeError(f"{title()} returned a value that cannot be unpickled here: {error!r}") from error
     if error is not None:
         raise error from _Traceback(text)
     return result

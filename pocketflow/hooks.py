@@ -115,7 +115,7 @@ def escaped(name: str) -> str:
 
 
 class Skip:
-    """Return this from `Hook.on_start` to skip the work; `result` is used as what it would have returned."""
+    """Return this from `Hook.on_start` to skip the work; `result` is used in place of what it would return."""
 
     def __init__(self, result: Any = None) -> None:
         self.result = result
@@ -126,8 +126,8 @@ class Hook:
 
     A hook whose `on_start` returned gets exactly one `on_end` or `on_error`. Inner hooks are called
     after the outer ones at a start, and before them at an end or error; a hook that is entered twice
-    is called once. It is called in the thread that does the work. Its exception fails the step, with
-    a note that names the hook; one that `emit` raises inside an exec is retried like any other.
+    is called once. It is called in the thread that does the work. An exception that it raises fails the
+    step, with a note that names the hook; one that `emit` raises inside an exec is retried like any other.
 
     Where `step.loop` is set, each method may return an awaitable, and the run waits for it.
     """
@@ -143,7 +143,7 @@ class Hook:
         """`step` begins. Return `Skip(result)` to skip it; the first Skip wins."""
 
     def on_event(self, step: Step, event: dict[str, Any]) -> Any:
-        """`event` was emitted inside `step`. It is the very dict, so a hook may answer by writing into it."""
+        """`event` was emitted inside `step`. It is the emitted dict itself, so a hook may answer by writing into it."""
 
     def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> Any:
         """Attempt number `attempt`, from 0, failed; the next begins in `wait` seconds."""

@@ -17,7 +17,7 @@ the calls of an instrumented client are inside the node that made them. Tokens a
     pocketflow.path              the path of the step
     pocketflow.action            the action of a visit, if any
     pocketflow.skipped           true if a hook's `Skip` replaced the work
-    pocketflow.cancelled         true if something that is no `Exception` ended it, such as a pause
+    pocketflow.cancelled         true if something that is not an `Exception` ended it, such as a pause
 
 A retry is an event of its span: "retry", with attempt (from 0), wait (seconds) and error.type.
 """

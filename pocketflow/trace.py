@@ -79,7 +79,7 @@ class Span:
     name, path: those of the step. All texts are printable: what is not is escaped.
     start, end: seconds of the clock of the trace; `end` is None while it runs.
     state: "running", "done", "skipped" (a hook's `Skip` replaced the work), "failed", or
-        "cancelled" (ended by something that is no `Exception`: a cancellation, a pause, Ctrl-C).
+        "cancelled" (ended by something that is not an `Exception`: a cancellation, a pause, Ctrl-C).
     action: that of a visit, if any. error: the repr of what ended it. Both cut to 500 characters.
     notes: those of the error, if it left the outermost step.
     content: "input", "result" and "events", as text, if they were asked for.

@@ -205,7 +205,7 @@ def reached(start: Any) -> list[Any]:
 
 
 def drawn(flow: Any) -> Graph:
-    """The graph that a picture shows; if a node is no flow, it is all that the node leads to."""
+    """The graph that a picture shows; if a node is not a flow, it is all that the node leads to."""
     return Graph(flow if isinstance(flow, Flow) else Flow(start=flow))
 
 

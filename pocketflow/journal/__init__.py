@@ -49,8 +49,8 @@ each list and dict in it. Two keys that hold the same list hold two lists after 
 nodes are not kept: if a visit resumes after its prep, what `prep` put on `self` is gone, a `start_node`
 too. Attempts start again at 0. A skipped step emits no events. An exec whose input or result cannot be
 kept runs again, and a `FlowWarning` says so. A file is checked when it is opened, and each record when
-it is read. If FILE-wal is damaged, SQLite drops what comes after the damage, as after a crash. An owner
-that was frozen inside a transaction keeps an SQLite file locked until it ends.
+it is read. If FILE-wal is damaged, SQLite drops what comes after the damage, as after a crash. A
+process suspended during a transaction keeps the SQLite file locked until it ends.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ JournalError.__module__ = RunBusy.__module__ = RunExists.__module__ = (
 class Paused(BaseException):
     """A node waits for a person: `run_id`, the `path` of its step, its `question` and `choices`.
 
-    It is no `Exception`, so that no retry and no `except Exception` takes it for a failure.
+    It is not an `Exception`, so that no retry and no `except Exception` takes it for a failure.
     """
 
     def __init__(self, run_id: str, path: str, question: Any, choices: list[Any] | None = None) -> None:
@@ -187,7 +187,7 @@ class Journal:
         """Run `flow`, or resume it where it stopped, and return its action.
 
         shared: the store; to resume, an empty dict, or one equal to that which the run began with. It
-            is filled in place. If the run is finished, that is all, and its action is returned.
+            is filled in place. If the run is finished, nothing runs, and its action is returned.
         tags: data by which `runs` finds the run; on a resume they are added to those it has.
         takeover: take the run from an owner that is alive, which can then write no more. It is not
             needed if the owner has died.
@@ -262,7 +262,7 @@ class Journal:
         by: who answered, for the history.
 
         If the run failed because an action had no edge, this replaces the last answer, or that at
-        `path`, and what was recorded because of the old answer is void.
+        `path`, and everything that followed from the old answer is discarded.
         """
         answer = {"value": value, "by": by}
         text = self.codec.dump(answer, "answer")
@@ -272,7 +272,7 @@ class Journal:
             asked = _asked(past, path, run_id)
             choices = self.codec.load(asked.value)["choices"]
             if choices is not None and value not in choices:
-                raise JournalError(f"{value!r} is no answer at {asked.path}: the choices are {choices}")
+                raise JournalError(f"{value!r} is not an answer at {asked.path}: the choices are {choices}")
             token, now = past.last.token, iso(self.clock())
             self.store.append(Record(run_id, token, now, "answer", asked.path, asked.digest, text), token)
 
@@ -296,7 +296,7 @@ class Journal:
     def runs(
         self, status: str | None = None, tags: dict[str, Any] | None = None, *, run_id: str | None = None
     ) -> list[dict[str, Any]]:
-        """The runs in the order of their beginnings, as dicts; those with this status and all of these tags.
+        """The runs, oldest first, as dicts; only those with this status and all of these tags.
 
         run_id: of this run alone; the list is empty if there is none.
 
@@ -559,7 +559,7 @@ class _Run:
 
     def _check_flow(self) -> None:
         if self.journal.strict and (found := check(self.flow)):
-            raise JournalError(f"{found[0]}; mend the flow, or open the journal with strict=False")
+            raise JournalError(f"{found[0]}; fix the flow, or open the journal with strict=False")
         self.graph = _shape(self.flow)
 
     def _first(self, status: str) -> list[Record]:
@@ -642,8 +642,10 @@ def _asked(past: Past, path: str | None, run_id: str) -> Record:
     paths = [it.path for it in waiting]
     if path is None and len(waiting) > 1:
         raise JournalError(f"in {run_id!r} several questions wait: add path=, one of {paths}")
-    if not waiting or path not in (None, *paths):
-        raise JournalError(f"in {run_id!r} no question waits at {path or 'any step'}; there is {paths}")
+    if not waiting:
+        raise JournalError(f"no question is waiting in {run_id!r}")
+    if path not in (None, *paths):
+        raise JournalError(f"no question is waiting in {run_id!r} at {path}: path has to be one of {paths}")
     return waiting[-1 if path is None else len(paths) - 1 - paths[::-1].index(path)]
 
 

@@ -360,7 +360,7 @@ class Runs:
         if self.is_closing:
             raise Busy(CLOSING)
         if sum(not live.stopped.is_set() for live in self.lives.values()) >= self.limit + self.waiting:
-            raise Busy(f"{self.limit} runs may run and {self.waiting} wait, and they do: try again later")
+            raise Busy(f"the server is full ({self.limit} running, {self.waiting} waiting): try again later")
 
     def _active(self, run_id: str) -> Live | None:
         live = self.lives.get(run_id)
@@ -369,7 +369,7 @@ class Runs:
     def _begin(self, live: Live) -> None:
         self._change(live, status="waiting")
         context = contextvars.copy_context()
-        context.run(watcher.set, self.watcher)  # a run is no part of the run whose node has started it
+        context.run(watcher.set, self.watcher)  # a run is not a part of the run whose node has started it
         live.work = asyncio.create_task(self._work(live), context=context)
         if self.is_closing:
             live.work.cancel()
@@ -403,7 +403,7 @@ class Runs:
         run_id = run["run_id"]
         rows, served = await self._recorded(run_id)
         if served is None:
-            raise Conflict(f"{run_id!r} is of no flow that is served here: {', '.join(self.flows) or 'none is'}")
+            raise Conflict(f"{run_id!r} belongs to no flow served here: those are {', '.join(self.flows) or 'none'}")
         await self._ask(self.journal.check, served.flow, run_id, refused=Conflict)
         live = self._reserve({**run, "questions": []}, served, {}, rows)
         live.is_asking = bool(questions)
@@ -508,13 +508,14 @@ def _asked(run: Json, value: Any, path: str | None) -> Json:
     """The question of a run that an answer is for."""
     asked = [it for it in run["questions"] if path is None or is_inside(it["path"], path)]
     if not asked:
-        raise Conflict(f"in {run['run_id']!r} no question waits at {path or 'any step'}: it may have been answered")
+        where = f"{run['run_id']!r} at {path}" if path else repr(run["run_id"])
+        raise Conflict(f"no question is waiting in {where}: it may have been answered")
     if len(asked) > 1:
         raise Problem(f"in {run['run_id']!r} several questions wait: add path, one of {[it['path'] for it in asked]}")
     question: Json = asked[0]
     choices = question["choices"]
     if choices is not None and value not in choices:
-        raise Problem(f"{value!r} is no answer: the choices are {choices}")
+        raise Problem(f"{value!r} is not an answer: the choices are {choices}")
     return question
 
 

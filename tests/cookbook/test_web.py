@@ -268,7 +268,7 @@ def test_the_second_of_two_decisions_is_refused_and_so_is_what_is_no_choice(appr
     assert "the choices are" in read(post(port, path, {"value": "maybe", "by": "Ada"}), 409)["detail"]
     assert read(post(port, path, {"value": "approve", "by": ""}), 422)
     read(post(port, path, {"value": "approve", "by": "Ada"}))
-    assert "no question waits" in read(post(port, path, {"value": "reject", "by": "Bob"}), 409)["detail"]
+    assert "no question is waiting" in read(post(port, path, {"value": "reject", "by": "Bob"}), 409)["detail"]
     [run] = read(get(port, "/drafts"))
     assert answers(run) == [("approve", "Ada")]
 

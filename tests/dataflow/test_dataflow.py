@@ -367,7 +367,7 @@ def test_bad_graphs_are_refused_before_anything_runs():
         Dataflow(task(lambda: 0, name="a", returns=["x"]), task(lambda: 0, name="b", returns=["x"]))
     with pytest.raises(MissingInput, match=r"no task stores 'squar' \(did you mean 'square'\?\)"):
         Dataflow(square, final_vars=["squar"])
-    with pytest.raises(TypeError, match="5 is no source"):
+    with pytest.raises(TypeError, match="5 is not a source"):
         Dataflow(5)
     with pytest.raises(ValueError, match="on_error='ignore'"):
         Dataflow(square, on_error="ignore")
@@ -382,7 +382,7 @@ def test_missing_inputs_and_names_that_clash_are_refused_before_anything_runs():
     flow = Dataflow(first, task(lambda first, numbr: 0, name="second"))
     with pytest.raises(MissingInput, match=r"second needs 'numbr' \(did you mean 'number'\?\)"):
         flow.execute({"number": 1})
-    with pytest.raises(ValueError, match="the input 'first' is what the task first stores"):
+    with pytest.raises(ValueError, match="the input 'first' is also stored by the task first"):
         flow.execute({"first": 1, "numbr": 1})
     inner = Dataflow(first, task(lambda first: 0, name="second"), final_vars=["second"])
     with pytest.raises(ValueError, match=r"first would overwrite shared\['first'\]"):

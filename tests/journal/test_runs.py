@@ -426,7 +426,7 @@ def test_a_finished_run_with_another_flow_is_refused(journal: Journal):
 
 def test_a_flow_with_a_mistake_is_not_begun_unless_it_may(journal: Journal, where: str):
     flow = pf.Flow(pf.AsyncNode())
-    with pytest.raises(JournalError, match="AsyncNode.*; mend the flow, or open the journal with strict=False"):
+    with pytest.raises(JournalError, match="AsyncNode.*; fix the flow, or open the journal with strict=False"):
         run(journal, flow, {})
     assert journal.runs() == []
     with Journal(where, strict=False) as lenient, pytest.raises(RuntimeError, match="Use run_async"):
