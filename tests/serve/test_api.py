@@ -13,7 +13,6 @@ from urllib.parse import quote
 import pytest
 
 pytest.importorskip("starlette", reason="needs the serve extra: pip install -e '.[serve]'")
-pytest.importorskip("httpx", reason="needs httpx: pip install httpx")
 from pocketflow import AsyncFlow, AsyncNode
 from pocketflow.dataflow import Dataflow, task
 from pocketflow.journal import Journal
