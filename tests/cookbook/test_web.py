@@ -16,7 +16,6 @@ import pytest
 
 from pocketflow.graph import check
 from pocketflow.journal import Journal
-from tests.browser import chromium
 from tests.cookbook.runner import MODEL, NEEDS, ROOT, call_file
 from tests.cookbook.serving import BOUND, Program, SlowModel, Watch, free_port, get, post, served, slow_model
 from tests.model_server import Raw, model_server
@@ -317,12 +316,6 @@ def test_a_draft_that_failed_is_listed_with_its_error_and_can_be_tried_again(
 # Their pages
 
 REFRESHED = 2000  # milliseconds after which the page of the approvals asks again
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -16,9 +16,7 @@ from pocketflow.hooks import emit
 from pocketflow.journal import Journal
 from tests.serve.flows import Ask, Count, Fail, Gate, Usage, Words, branches, chain
 from tests.serve.service import command
-from tests.serve.studio import Served, Studio, browser
-
-__all__ = ["browser"]
+from tests.serve.studio import Served, Studio
 
 PAGE = Path(pf.__file__).parent / "serve" / "page"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
