@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tests.cookbook.runner import NEEDS, ask, run
-from tests.model_server import model_server
+from tests.model_server import model_server, tool_call
 
 
 def test_agent_answers_from_the_documentation_and_names_the_page():
@@ -35,14 +35,10 @@ def test_tool_calling_counts_the_days_of_this_year():
     assert ask("tool_calling", "How many days are left this year?").endswith(answer)
 
 
-def tool_call(number: int, name: str, **arguments: str) -> dict[str, object]:
-    function = {"name": name, "arguments": json.dumps(arguments)}
-    return {"id": f"id{number}", "type": "function", "function": function}
-
-
 def test_tool_calling_gives_a_model_the_results_and_the_errors_of_its_calls():
     pytest.importorskip("openai", reason=NEEDS)
-    calls = [tool_call(1, "calculate", expression="6 * 7"), tool_call(2, "calculate", expression="open('x')")]
+    expressions = ["6 * 7", "open('x')"]
+    calls = [tool_call(n, "calculate", json.dumps({"expression": it})) for n, it in enumerate(expressions, 1)]
     replies = iter([{"content": None, "tool_calls": calls}, {"content": "It is 42."}])
     with model_server(lambda prompt: next(replies)) as server:
         assert run("tool_calling", "6 * 7?", model=server.environment).endswith("\nIt is 42.\n")
