@@ -509,12 +509,17 @@ def _times(spans: list[Span], now: float) -> list[tuple[float, float, Span]]:
     """Start and end of every span, and of every wait for another attempt, which becomes a span as well."""
     times = []
     for span in spans:
-        end = now if span.end is None else min(span.end, now)  # it may have ended since `now`
+        end = _end_of(span, now)
         times.append((span.start, end, span))
         for start, wait, error in span.retries:
             waiting = Span(span, "wait", span.name, f"{span.path}/wait", start, state="done", error=error)
             times.append((start, max(start, min(start + wait, end)), waiting))
     return sorted(times, key=lambda time: time[0])
+
+
+def _end_of(span: Span, now: float) -> float:
+    """When a span ended, as it stood at `now`: meanwhile it may have ended."""
+    return now if span.end is None else min(span.end, now)
 
 
 def _has_room(lane: list[tuple[Span, float]], parent: Span | None, start: float, end: float) -> bool:
@@ -560,8 +565,7 @@ def _page(spans: list[Span], now: float, flows: Mapping[str, Any]) -> str:
     nodes = _located(spans, flows)
     rows = []
     for span in spans:
-        end = now if span.end is None else min(span.end, now)  # it may have ended since `now`
-        start, finish = _microseconds(span.start - first), _microseconds(end - first)
+        start, finish = _microseconds(span.start - first), _microseconds(_end_of(span, now) - first)
         parent = span.parent
         place = span.path[len(parent.path) if parent else 0 :]  # the rest of the path stands in the parent
         texts = (span.name, span.kind, span.state, place, span.error or span.action or "")
@@ -592,8 +596,7 @@ def _microseconds(seconds: float) -> int:
 
 def _drawn_retries(span: Span, first: float, now: float) -> list[tuple[int, int, str]]:
     """When, for how long and why; a wait that was cut short ends with its step."""
-    end = now if span.end is None else span.end
-    waits = [max(0.0, min(retry.wait, end - retry.time)) for retry in span.retries]
+    waits = [max(0.0, min(retry.wait, _end_of(span, now) - retry.time)) for retry in span.retries]
     return [
         (_microseconds(retry.time - first), _microseconds(wait), retry.error)
         for retry, wait in zip(span.retries, waits, strict=True)

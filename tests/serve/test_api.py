@@ -13,29 +13,13 @@ from urllib.parse import quote
 import pytest
 
 pytest.importorskip("starlette", reason="needs the serve extra: pip install -e '.[serve]'")
-pytest.importorskip("httpx", reason="needs httpx: pip install httpx")
 from pocketflow import AsyncFlow, AsyncNode
 from pocketflow.dataflow import Dataflow, task
 from pocketflow.journal import Journal
 from pocketflow.serve import runs as runs_module
-from tests.serve.flows import Ask, Count, Fail, Gate, Usage, Words, chain
+from tests.serve.flows import Ask, Count, Fail, Gate, Stopped, Usage, Words, chain
 from tests.serve.service import JSON, asked, connected, environment, sent, served
 from tests.serve.watching import PATIENCE, changes, named, of_type, until, watched
-
-
-class Stopped(AsyncNode):
-    """Waits for ever, and tells when it is stopped."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reached, self.stopped = asyncio.Event(), asyncio.Event()
-
-    async def exec_async(self, prep_res: Any) -> Any:
-        self.reached.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self.stopped.set()
 
 
 class Article(AsyncFlow):
