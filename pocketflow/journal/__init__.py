@@ -516,7 +516,7 @@ class _Run:
             return
         status: dict[str, Any] = {
             "status": _status_of(error),
-            "error": None if isinstance(error, Paused) else _text_of(error),
+            "error": None if isinstance(error, _NO_ERRORS) else _text_of(error),
         }
         if hook and hook.lacks_edge:
             status["reopens"] = True  # its last pause, for another answer
@@ -670,6 +670,9 @@ def _status_of(error: BaseException) -> str:
     if isinstance(error, Paused):
         return "paused"
     return "failed" if isinstance(error, Exception) else "interrupted"
+
+
+_NO_ERRORS = (Paused, KeyboardInterrupt, asyncio.CancelledError)  # someone stopped the run, or is asked
 
 
 def _text_of(error: BaseException) -> str:

@@ -311,6 +311,8 @@ def test_a_cancelled_run_can_be_resumed(journal: Journal):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        [stopped] = journal.runs()
+        assert (stopped["status"], stopped["error"]) == ("interrupted", None)
         shared: dict[str, Any] = {}
         await journal.run_async(flow, shared, run_id="run")
         return shared

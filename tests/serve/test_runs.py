@@ -578,7 +578,7 @@ async def test_a_run_of_an_unknown_flow_is_shown_and_not_resumed(tmp_path: Path)
         async with Runs(journal, {"words": chain(Words())}) as runs:
             state = await runs.get("other")
             assert (state["flow"], state["status"], state["nodes"]) == (None, "failed", {})
-            with pytest.raises(Conflict, match="of no flow that is served here: words"):
+            with pytest.raises(Conflict, match="belongs to no flow served here: those are words"):
                 await runs.resume("other")
 
 
