@@ -36,7 +36,7 @@ class Quick(uvicorn.Server):
     """Ends when it is told to, and not at its next look at the clock."""
 
     def __init__(self, application: Any, root_path: str) -> None:
-        options: Any = {"log_level": "warning", "timeout_graceful_shutdown": PATIENCE, "root_path": root_path}
+        options: Any = {"log_config": None, "timeout_graceful_shutdown": PATIENCE, "root_path": root_path}
         super().__init__(uvicorn.Config(application, **options))
         self.ending = asyncio.Event()
 
