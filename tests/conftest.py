@@ -23,6 +23,7 @@ LONGEST = 300  # seconds that a test may take
 
 def pytest_configure() -> None:
     """Let Ctrl-C reach the processes that tests start, also where it is ignored, as in `sh -c 'pytest & wait'`."""
+    gc.disable()  # until all tests are found, as what is imported stays
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"hangs: no test takes {LONGEST} seconds"))
 
@@ -38,6 +39,7 @@ def pytest_runtest_protocol() -> Generator[None, Any, Any]:
 
 def pytest_collection_finish() -> None:
     gc.freeze()  # what was imported stays: each collection of garbage during a test is quicker without a look at it
+    gc.enable()
 
 
 @pytest.fixture
