@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import multiprocessing
 import signal
 import tracemalloc
 from collections.abc import Generator, Iterator
@@ -23,6 +24,9 @@ LONGEST = 300  # seconds that a test may take
 
 def pytest_configure() -> None:
     """Let Ctrl-C reach the processes that tests start, also where it is ignored, as in `sh -c 'pytest & wait'`."""
+    multiprocessing.set_forkserver_preload(
+        ["pocketflow.executors", "pocketflow.journal"]
+    )  # its processes begin at once
     gc.disable()  # until all tests are found, as what is imported stays
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"hangs: no test takes {LONGEST} seconds"))
