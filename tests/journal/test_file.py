@@ -87,7 +87,7 @@ def read(path: Path) -> str:
     return ""
 
 
-FLIPS = 100 * ROUNDS
+FLIPS = 40 * ROUNDS
 
 
 def test_a_flipped_bit_is_told_or_stands_where_nothing_is_kept(path: Path):
