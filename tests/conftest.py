@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.kits import KITS, SyncKit
+from tests.second_process import share_tests
 
 
 @pytest.fixture(params=KITS, ids=lambda kit: kit.name)
@@ -22,11 +23,12 @@ def kit(request: pytest.FixtureRequest) -> SyncKit:
 LONGEST = 300  # seconds that a test may take
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C reach the processes that tests start, also where it is ignored, as in `sh -c 'pytest & wait'`."""
     multiprocessing.set_forkserver_preload(
         ["pocketflow.executors", "pocketflow.journal"]
     )  # its processes begin at once
+    share_tests(config)
     gc.disable()  # until all tests are found, as what is imported stays
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"hangs: no test takes {LONGEST} seconds"))
