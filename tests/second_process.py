@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-FOLDERS = ["command_line", "executors", "journal"]  # about half of the time of all
+FOLDERS = ["command_line", "executors", "journal", "stream"]  # about half of the time of all
 REPORTS = "POCKETFLOW_TEST_REPORTS"  # tells the second process the path of the file
 
 
