@@ -23,15 +23,16 @@ def kit(request: pytest.FixtureRequest) -> SyncKit:
 LONGEST = 300  # seconds that a test may take
 
 
+PRELOADED = ["pocketflow.executors", "pocketflow.journal"]  # in processes that are forked from the fork server
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C reach the processes that tests start, also where it is ignored, as in `sh -c 'pytest & wait'`."""
-    multiprocessing.set_forkserver_preload(
-        ["pocketflow.executors", "pocketflow.journal"]
-    )  # its processes begin at once
-    share_tests(config)
-    gc.disable()  # until all tests are found, as what is imported stays
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"hangs: no test takes {LONGEST} seconds"))
+    multiprocessing.set_forkserver_preload(PRELOADED)
+    gc.disable()  # until all tests are found, as what is imported stays
+    share_tests(config)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,8 +23,8 @@ REPORTS = "POCKETFLOW_TEST_REPORTS"  # tells the second process the path of the 
 
 def share_tests(config: pytest.Config) -> None:
     """Take part in this, as the first process or as the second one."""
-    if REPORTS in os.environ:
-        config.pluginmanager.register(Second(config, Path(os.environ[REPORTS])))
+    if reports := os.environ.pop(REPORTS, None):
+        config.pluginmanager.register(Second(config, Path(reports)))
     elif not config.invocation_params.args:
         config.pluginmanager.register(First(config))
 
