@@ -1,6 +1,6 @@
 """All tests, in two processes beside each other, as most tests keep one core busy.
 
-    python -m tests [OPTIONS OF PYTEST]
+python -m tests [OPTIONS OF PYTEST]
 """
 
 from __future__ import annotations

@@ -320,7 +320,7 @@ def made(chance: random.Random, depth: int) -> Any:
 
 def test_the_recorded_changes_make_of_the_old_store_the_new_one():
     codec = Codec(encode=encode, decode=decode)
-    for seed in range(100 * ROUNDS):
+    for seed in range(40 * ROUNDS):
         chance = random.Random(seed)
         shared = {str(n): made(chance, 0) for n in range(4)}
         copied = codec.load(codec.dump(shared, "shared"))
