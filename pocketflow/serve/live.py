@@ -56,7 +56,7 @@ class Live:
         self.run |= run
         changes: Json = {"run": run}
         if self.run["status"] in STOPPED:
-            changes["nodes"] = self.state.stop(self.run["status"], self.run["questions"])
+            changes |= self.state.stop(self.run["status"], self.run["questions"])
         self.buffer.add({"type": "status", "path": "", "changes": changes})
 
     def stop(self, **run: Any) -> None:
