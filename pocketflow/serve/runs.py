@@ -32,6 +32,7 @@ T = TypeVar("T")
 Rows = list[Json]
 
 LISTED = 100  # runs, unless asked for another number
+REMEMBERED = 50  # runs that were cut short, of which the journal does not know where, and what was said until then
 POLL = 2.0  # seconds between two looks at what other processes do in the same journal
 CLOSING = "the server is closing: try again when it is back"
 CHANGING = ("status", "error", "questions", "started", "ended")  # what a run that stops is told with
@@ -47,7 +48,8 @@ class Runs:
     flows: by their names.
     limit: how many run at once; waiting: how many more wait for their turn.
     keep: bytes of events that are kept of each run for those who come late.
-    linger: seconds that they are kept after the run has stopped.
+    linger: seconds that they are kept after the run has stopped. How the last runs stood that were cut short is
+        kept longer, as the journal does not say where that was.
     grace: seconds that `close` waits for runs to stop, as a step of a sync flow cannot be interrupted.
     heartbeat: seconds of silence after which a watcher gets a comment.
 
@@ -396,7 +398,7 @@ class Runs:
             stopped = {**recorded, "error": error}
         live.stop(**plain({key: stopped[key] for key in CHANGING if key in stopped}))
         self._tell_all(live.summary)
-        asyncio.get_running_loop().call_later(self.linger, self._forget, live)
+        asyncio.get_running_loop().call_later(self.linger, self._let_go, live)
 
     async def _resumed(self, run: Json, questions: Rows) -> Live:
         """A stopped run as it goes on, with the questions that it will ask again."""
@@ -415,6 +417,15 @@ class Runs:
 
     def _tell_all(self, run: Json) -> None:
         self.news.add(run, "run")
+
+    def _let_go(self, live: Live) -> None:
+        """Forget a run that the journal has as a whole, and of another one the events."""
+        if live.run["status"] in ("finished", "paused"):
+            return self._forget(live)
+        live.buffer.clear()
+        remembered = [it for it in self.lives.values() if it.stopped.is_set() and not it.buffer.messages]
+        for oldest in remembered[:-REMEMBERED]:
+            self._forget(oldest)
 
     def _forget(self, live: Live) -> None:
         live.stopped.set()

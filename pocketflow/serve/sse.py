@@ -100,6 +100,11 @@ class Buffer:
             self.first += 1
         self.bell.ring()
 
+    def clear(self) -> None:
+        """Keep none of the messages so far."""
+        self.first, self.size = self.end, 0
+        self.messages.clear()
+
     def since(self, number: int) -> tuple[int, bytes]:
         """The messages from a number on, as many as go out at a time, and the number of the one after them.
 

@@ -384,6 +384,18 @@ async def test_closing_names_the_runs_whose_step_outlives_the_grace():
         assert await runs.close() == []
 
 
+async def test_the_last_event_tells_how_what_was_being_said_was_left():
+    gate = Gate()
+    async with Runs(flows={"words": chain(Words(gate=gate))}) as runs:
+        run_id = await runs.start("words", {})
+        await gate.reached.wait()
+        await runs.cancel(run_id)
+        [*_, last, _] = await watched(runs.watch(run_id))
+        assert (last["type"], last["changes"]["run"]["status"]) == ("status", "interrupted")
+        assert last["changes"]["outputs"] == [{"slot": "AsyncFlow/Words", "state": "stopped"}]
+        assert last["changes"]["run"]["error"] is None
+
+
 # Questions
 
 
@@ -555,6 +567,43 @@ async def test_an_ended_run_is_forgotten_after_a_while_but_for_the_journal():
                 await woken_by(live.buffer.bell)
         assert (await runs.get(run_id))["event"] is None
         assert (await runs.get(run_id))["status"] == "finished"
+
+
+class Break(AsyncNode):
+    async def exec_async(self, prep_res: Any) -> Any:
+        yield "as far as "
+        raise ConnectionError
+
+
+async def let_go(runs: Runs, run_id: str) -> None:
+    """Wait until the events of a run that has stopped are no longer kept."""
+    await watched(runs.watch(run_id))
+    async with asyncio.timeout(PATIENCE):
+        while run_id in runs.lives and runs.lives[run_id].buffer.messages:
+            await asyncio.sleep(0)
+
+
+async def test_where_a_run_failed_and_what_it_had_said_is_known_longer_than_its_events_are_kept():
+    async with Runs(flows={"fail": chain(Count(), Break())}, linger=0.0) as runs:
+        run_id = await runs.start("fail", {})
+        await let_go(runs, run_id)
+        state = await runs.get(run_id)
+        assert [event["type"] for event in await watched(runs.watch(run_id))] == ["gap", "end"]
+        assert [event["type"] for event in await watched(runs.watch(run_id, state["event"]))] == ["end"]
+        assert state["nodes"]["AsyncFlow/Break"]["state"] == "failed"
+        assert {it["text"]: it["state"] for it in state["outputs"]} == {"Count 1": "done", "as far as ": "failed"}
+        await runs.resume(run_id)
+        assert (await stopped(runs, run_id))["nodes"]["AsyncFlow/Count"]["state"] == "restored"
+
+
+async def test_of_runs_that_failed_the_last_ones_are_remembered(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pocketflow.serve.runs.REMEMBERED", 2)
+    async with Runs(flows={"fail": chain(Break())}, linger=0.0) as runs:
+        for run_id in ("a", "b", "c"):
+            await runs.start("fail", {}, run_id)
+            await let_go(runs, run_id)
+        assert [*runs.lives] == ["b", "c"]
+        assert (await runs.get("a"))["status"] == "failed"
 
 
 # Runs of others
