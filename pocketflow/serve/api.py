@@ -30,6 +30,7 @@ from pocketflow.serve.runs import LISTED, Runs
 from pocketflow.text import plain
 
 LONGEST = 1_000_000  # bytes of a body, unless said otherwise
+STOPPING = 1.0  # seconds that an answer waits for a run to stop
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 SANDBOX = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:;"
@@ -185,11 +186,12 @@ class _Api:
         return _Json({"deleted": run_id})
 
     async def _stop(self, request: Request) -> Response:
-        await self.runs.cancel(_run_id(request))
+        await self.runs.cancel(_run_id(request), STOPPING)
         return await self._summary(request)
 
     async def _summary(self, request: Request) -> Response:
-        return _Json(await self.runs.summary(_run_id(request)))
+        run = await self.runs.summary(_run_id(request))
+        return _Json(run, 202 if run["status"] == "stopping" else 200)
 
 
 class _Json(JSONResponse):

@@ -35,6 +35,12 @@ LISTED = 100  # runs, unless asked for another number
 REMEMBERED = 50  # runs that were cut short, of which the journal does not know where, and what was said until then
 POLL = 2.0  # seconds between two looks at what other processes do in the same journal
 CLOSING = "the server is closing: try again when it is back"
+ADVICE = {  # for who resumes a run with such a status
+    "finished": "fork it, to run it from a point in its past",
+    "running": "watch it",
+    "waiting": "watch it",
+    "stopping": "resume it when it has stopped",
+}
 CHANGING = ("status", "error", "questions", "started", "ended")  # what a run that stops is told with
 
 
@@ -55,7 +61,7 @@ class Runs:
 
     It lives on one event loop; the hooks that are installed where it is made see its runs. A run is a dict of what
     `Journal.runs` says of it, and "flow" (a slug; None if it is not known) and "is_here" (whether it waits or runs
-    here); its status may be "waiting" too.
+    here); its status may also be "waiting" (for its turn) or "stopping".
 
     Raises: `NotFound` for what is not there, `Conflict` for a run that is not as it would have to be, `Busy` where
         no more can run, and their base `Problem` for all else that is refused.
@@ -142,9 +148,8 @@ class Runs:
         """Let a run go on that has stopped, unless it is finished."""
         async with self._alone(run_id):
             run = await self.summary(run_id)
-            if run["status"] in ("finished", "running", "waiting"):
-                advice = "fork it, to run it from a point in its past" if run["status"] == "finished" else "watch it"
-                raise Conflict(f"{run_id!r} is {run['status']} already: {advice}")
+            if run["status"] in ADVICE:
+                raise Conflict(f"{run_id!r} is {run['status']} already: {ADVICE[run['status']]}")
             self._begin(await self._resumed(run, run["questions"]))
 
     async def answer(self, run_id: str, value: Any, path: str | None = None, by: str | None = None) -> None:
@@ -167,13 +172,19 @@ class Runs:
                 raise
             self._begin(live)
 
-    async def cancel(self, run_id: str) -> None:
-        """Stop a run that waits or runs here, and wait until it has stopped; it can be resumed."""
+    async def cancel(self, run_id: str, timeout: float | None = None) -> None:
+        """Stop a run that waits or runs here, and wait until it has stopped; it can be resumed.
+
+        timeout: seconds to wait at most, as a step of a sync flow cannot be interrupted; None means any time.
+        """
         run, live = await self.summary(run_id), self._active(run_id)
         if live is None or live.work is None:
             raise Conflict(f"{run_id!r} is {run['status']}, and does not run here: there is nothing to stop")
-        live.work.cancel()
-        await live.stopped.wait()
+        if live.run["status"] != "stopping":
+            live.work.cancel()
+            self._change(live, status="stopping")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(live.stopped.wait(), timeout)
 
     async def fork(self, run_id: str, after: int | str) -> str:
         """The id of a new run with the past of this one, up to a row of its history; `resume` runs it."""

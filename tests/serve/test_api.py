@@ -16,8 +16,9 @@ pytest.importorskip("starlette", reason="needs the serve extra: pip install -e '
 from pocketflow import AsyncFlow, AsyncNode
 from pocketflow.dataflow import Dataflow, task
 from pocketflow.journal import Journal
+from pocketflow.serve import api as api_module
 from pocketflow.serve import runs as runs_module
-from tests.serve.flows import Ask, Count, Fail, Gate, Stopped, Usage, Words, chain
+from tests.serve.flows import Ask, Count, Fail, Gate, Hold, Stopped, Usage, Words, chain, sync
 from tests.serve.service import JSON, asked, connected, environment, sent, served
 from tests.serve.watching import PATIENCE, changes, named, of_type, until, watched
 
@@ -418,6 +419,28 @@ async def test_deleting_a_run_that_goes_on_stops_it_and_deleting_it_again_delete
         assert (stopped.status_code, stopped.json()["status"]) == (200, "interrupted")
         assert (await service.client.delete(f"/api/runs/{run_id}")).json() == {"deleted": run_id}
         assert (await service.get("/api/runs"))["runs"] == []
+
+
+async def test_a_stop_that_takes_long_is_answered_at_once_and_holds_up_no_other_request(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(api_module, "STOPPING", 0.01)
+    hold = Hold()
+    async with served({"hold": sync(hold, Hold()), "ask": chain(Ask())}) as service:
+        asking, run_id = await service.start("ask"), await service.start("hold")
+        await service.stopped(asking)
+        await asyncio.to_thread(hold.reached.wait, PATIENCE)
+        try:
+            assert (await service.post(f"/api/runs/{run_id}/stop", 202))["status"] == "stopping"
+            again = await service.client.delete(f"/api/runs/{run_id}")
+            assert (again.status_code, again.json()["status"]) == (202, "stopping")
+            await service.post(f"/api/runs/{asking}/answer", value=1)
+            assert (await service.stopped(asking))["status"] == "finished"
+            assert (await service.get(f"/api/runs/{run_id}"))["status"] == "stopping"
+        finally:
+            hold.open.set()
+        ended = await service.stopped(run_id)
+        assert (ended["status"], ended["error"]) == ("interrupted", None)
 
 
 # Events of one run

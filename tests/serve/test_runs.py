@@ -310,6 +310,24 @@ async def test_a_sync_flow_ends_with_the_step_at_which_it_is_stopped():
         assert not after.reached.is_set()
 
 
+async def test_a_run_that_cannot_stop_at_once_is_stopping_until_it_has_stopped():
+    hold = Hold()
+    async with Runs(flows={"hold": sync(hold, Hold())}) as runs:
+        run_id = await runs.start("hold", {})
+        await asyncio.to_thread(hold.reached.wait, PATIENCE)
+        try:
+            for _ in range(2):
+                await runs.cancel(run_id, timeout=0.01)
+                assert (await runs.get(run_id))["status"] == "stopping"
+            with pytest.raises(Conflict, match="is stopping already: resume it when it has stopped"):
+                await runs.resume(run_id)
+        finally:
+            hold.open.set()
+        seen = [event["changes"]["run"] for event in await watched(runs.watch(run_id)) if event["type"] == "status"]
+        assert [run["status"] for run in seen] == ["waiting", "running", "stopping", "interrupted"]
+        assert seen[-1]["error"] is None
+
+
 async def test_why_a_run_ended_is_told_also_where_the_journal_cannot_write_it():
     async with Runs(flows={"odd": chain(Words(name="\ud800"))}) as runs:
         state = await stopped(runs, await runs.start("odd", {}))
