@@ -311,7 +311,8 @@ class Runs:
         """All that a page shows, in one stream of Server-Sent Events: the runs, and one of them with its events.
 
         First come the messages "runs" and "state" (or "missing"). "run" and "deleted" tell of any run; a message
-        without a name is an event of the one, and a "state" takes the place of all that was known of it.
+        without a name is an event of the one, and a "state" takes the place of all that was known of it. "past" has
+        the events from before the state, to be listed: what they changed is in the state.
         """
         self.watching += 1
         if self.poller is None or self.poller.done():

@@ -105,6 +105,12 @@ class Buffer:
         self.first, self.size = self.end, 0
         self.messages.clear()
 
+    def past(self, most: int) -> bytes:
+        """The last messages as one, named "past": their data as "events", and as "left_out" how many were before."""
+        kept = [*self.messages][-most:]
+        events = b", ".join(message.partition(b"data: ")[2].rstrip() for message in kept)
+        return b'event: past\ndata: {"left_out": %d, "events": [%b]}\n\n' % (self.end - len(kept), events)
+
     def since(self, number: int) -> tuple[int, bytes]:
         """The messages from a number on, as many as go out at a time, and the number of the one after them.
 

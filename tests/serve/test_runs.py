@@ -668,6 +668,58 @@ async def test_a_page_gets_the_runs_the_state_and_then_the_events():
         await page.aclose()
 
 
+async def test_a_page_lists_what_was_before_it_came():
+    gate = Gate()
+    async with Runs(flows={"words": chain(Words(gate=gate))}) as runs:
+        run_id = await runs.start("words", {})
+        await gate.reached.wait()
+        page = runs.watch_all(run_id)
+        [*_, state, past] = await until(page, named("past"))
+        assert state["sse_name"] == "state"
+        assert [event.get("chunk") for event in past["events"] if event["type"] == "chunk"] == ["to ", "be ", "or "]
+        gate.open.set()
+        seen = await until(page, lambda message: changes(message).get("run", {}).get("status") == "finished")
+        told = past["events"] + [message for message in seen if "sse_name" not in message]
+        alone = (await watched(runs.watch(run_id)))[:-1]
+        assert [event["type"] for event in told] == [event["type"] for event in alone]
+        await page.aclose()
+
+
+async def test_of_the_past_a_page_gets_so_much_as_one_can_read_and_how_much_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("pocketflow.serve.view.PAST", 3)
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        run_id = await runs.start("words", {})
+        alone = (await watched(runs.watch(run_id)))[:-1]
+        page = runs.watch_all(run_id)
+        [*_, past] = await until(page, named("past"))
+        assert [event["type"] for event in past["events"]] == [event["type"] for event in alone[-3:]]
+        assert past["left_out"] == len(alone) - 3
+        await page.aclose()
+
+
+async def test_a_page_gets_every_event_also_where_a_restored_flow_needs_a_new_state():
+    gate, turn = Gate(), Gate()
+    nested = chain(chain(Words(name="inside"), Count()), Words(gate=gate))
+    async with Runs(flows={"nested": nested, "before": chain(Words(gate=turn))}, limit=1) as runs:
+        run_id = await runs.start("nested", {})
+        await gate.reached.wait()
+        await runs.cancel(run_id)
+        await runs.start("before", {})
+        await runs.resume(run_id)
+        page = runs.watch_all(run_id)
+        [*_, past] = await until(page, named("past"))
+        turn.open.set()
+        [*before, state] = await until(page, named("state"))
+        assert state["nodes"]["AsyncFlow/AsyncFlow/inside"]["state"] == "restored"
+        gate.open.set()
+        after = await until(page, lambda message: changes(message).get("run", {}).get("status") == "finished")
+        told = past["events"] + [message for message in [*before, *after] if "sse_name" not in message]
+        assert [it["type"] for it in told] == [it["type"] for it in (await watched(runs.watch(run_id)))[:-1]]
+        await page.aclose()
+
+
 async def test_a_page_hears_of_all_runs():
     async with Runs(flows={"words": chain(Words())}) as runs:
         page = runs.watch_all()
