@@ -26,7 +26,7 @@ from pocketflow.journal import Journal
 from pocketflow.serve.body import read_body
 from pocketflow.serve.guard import HEADERS, Guard
 from pocketflow.serve.problems import Busy, Problem
-from pocketflow.serve.runs import LISTED, Runs
+from pocketflow.serve.runs import END, LISTED, Runs
 from pocketflow.text import plain
 
 LONGEST = 1_000_000  # bytes of a body, unless said otherwise
@@ -135,9 +135,11 @@ class _Api:
         return _Json(await self.runs.get(_run_id(request)))
 
     async def watch(self, request: Request) -> Response:
-        run_id = _run_id(request)
+        run_id, last = _run_id(request), request.headers.get("last-event-id")
         await self.runs.summary(run_id)  # so that an unknown one is told before a stream begins
-        return _Events(self.runs.watch(run_id, request.headers.get("last-event-id")))
+        if last == END and not self.runs.is_active(run_id):
+            return Response(status_code=204)  # or a browser would come back for ever
+        return _Events(self.runs.watch(run_id, last))
 
     async def watch_all(self, request: Request) -> Response:
         return _Events(self.runs.watch_all(request.query_params.get("run")))

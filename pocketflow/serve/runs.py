@@ -34,6 +34,7 @@ Rows = list[Json]
 LISTED = 100  # runs, unless asked for another number
 REMEMBERED = 50  # runs that were cut short, of which the journal does not know where, and what was said until then
 POLL = 2.0  # seconds between two looks at what other processes do in the same journal
+END = "end"  # the id of the event after which a stream ends
 CLOSING = "the server is closing: try again when it is back"
 ADVICE = {  # for who resumes a run with such a status
     "finished": "fork it, to run it from a point in its past",
@@ -188,7 +189,9 @@ class Runs:
 
     async def fork(self, run_id: str, after: int | str) -> str:
         """The id of a new run with the past of this one, up to a row of its history; `resume` runs it."""
-        await self.summary(run_id)
+        rows, _ = await self._recorded(run_id)
+        if not any(after in (row["n"], row["path"] or None) for row in rows):
+            raise Problem(_no_row(run_id, after, rows))
         fork = await self._ask(self.journal.fork, run_id, after=after)
         self._tell_all(await self.summary(fork))
         return fork
@@ -267,9 +270,10 @@ class Runs:
         the value; `changes`, key -> "added", "changed" or "removed" by that row; and what `State` has."""
         rows, served = await self._recorded(run_id)
         n = rows[-1]["n"] if after is None else after
+        if n not in range(len(rows)):
+            raise NotFound(_no_row(run_id, n, rows))
         now = await self._ask(self.journal.load, run_id, after=n, refused=NotFound)
         before = await self._ask(self.journal.load, run_id, after=n - 1) if n else {}
-
         return await self._in_thread(store_after, rows[: n + 1], served, before, now)  # as both may be large
 
     async def trace(self, run_id: str) -> str:
@@ -285,12 +289,12 @@ class Runs:
         after: the id of the last event that one has; None means all from the beginning.
 
         What cannot be had any more is told as an event of the type "gap": ask `get` how the run stands. The last
-        one is of the type "end", with the status.
+        one is of the type "end", with the status; its id is "end".
         """
         live = self.lives.get(run_id)
         if live is None:
             run = await self.summary(run_id)
-            yield _gap() + sse({"type": "end", "status": run["status"]})
+            yield _gap() + _end(run["status"])
             return
         number = live.buffer.number_after(after)
         while True:
@@ -302,7 +306,7 @@ class Runs:
                 yield messages
             elif live.stopped.is_set() or self.is_closed:
                 status = live.run["status"] if live.stopped.is_set() else "interrupted"  # by the end of the server
-                yield sse({"type": "end", "status": status})
+                yield _end(status)
                 return
             elif not await self._is_news(live.buffer.bell):
                 yield HEARTBEAT
@@ -527,6 +531,10 @@ def _new_run(run_id: str, slug: str, tags: Json) -> Json:
     return {"run_id": run_id, "flow": slug, "started": started, "tags": tags, "questions": [], "fork_of": None}
 
 
+def _no_row(run_id: str, after: int | str, rows: Rows) -> str:
+    return f"{run_id!r} has no row {after!r:.100} in its history: the last one is {rows[-1]['n']}"
+
+
 def _asked(run: Json, value: Any, path: str | None) -> Json:
     """The question of a run that an answer is for."""
     asked = [it for it in run["questions"] if path is None or is_inside(it["path"], path)]
@@ -540,6 +548,10 @@ def _asked(run: Json, value: Any, path: str | None) -> Json:
     if choices is not None and value not in choices:
         raise Problem(f"{value!r} is not an answer: the choices are {choices}")
     return question
+
+
+def _end(status: str) -> bytes:
+    return sse({"type": "end", "status": status}, id=END)
 
 
 def _gap() -> bytes:

@@ -18,7 +18,7 @@ from pocketflow.serve import Busy, Conflict, NotFound, Problem, Runs
 from pocketflow.serve.sse import Buffer, woken_by
 from tests.core.nodes import settle
 from tests.serve.flows import Ask, Count, Fail, Gate, Hold, Usage, Words, branches, chain, sync
-from tests.serve.watching import PATIENCE, changes, messages, named, of_type, until, watched
+from tests.serve.watching import PATIENCE, changes, ended, messages, named, of_type, until, watched
 
 
 class Busily(AsyncNode):
@@ -47,7 +47,7 @@ async def test_a_run_is_started_watched_and_finished():
         assert [event["changes"]["run"]["status"] for event in seen if event["type"] == "status"] == [
             "waiting", "running", "finished",
         ]  # fmt: skip
-        assert seen[-1] == {"type": "end", "status": "finished"}
+        assert seen[-1] == ended("finished")
         assert (await runs.store(run_id))["store"] == {"Words": "to be or not"}
 
 
@@ -358,7 +358,7 @@ async def test_closing_stops_all_runs_and_ends_all_watching(tmp_path: Path):
     await asyncio.sleep(0)
     assert await runs.close() == []
     for watcher in watching:
-        assert (await watcher)[-1] == {"type": "end", "status": "interrupted"}
+        assert (await watcher)[-1] == ended("interrupted")
     await page
     with pytest.raises(Busy, match="the server is closing"):
         await runs.start("words", {})
@@ -394,7 +394,7 @@ async def test_closing_names_the_runs_whose_step_outlives_the_grace():
     await asyncio.sleep(0)
     try:
         assert await runs.close() == [run_id]
-        assert (await watching)[-1] == {"type": "end", "status": "interrupted"}
+        assert (await watching)[-1] == ended("interrupted")
     finally:
         hold.open.set()
         async with asyncio.timeout(PATIENCE):
@@ -521,7 +521,7 @@ async def test_the_store_is_seen_as_it_was_with_what_each_row_changed():
         assert (after["n"], after["store"]) == (n, {"old": "2", "new": "1"})
         assert after["changes"] == {"old": "changed", "new": "added", "gone": "removed"}
         assert [then["nodes"]["AsyncFlow/Change"]["state"] for then in (before, after)] == ["running", "done"]
-        with pytest.raises(NotFound, match="has no record 99"):
+        with pytest.raises(NotFound, match="has no row 99"):
             await runs.store(run_id, 99)
 
 
