@@ -19,14 +19,13 @@ from typing import Any, Self, TypeVar
 from pocketflow import watcher
 from pocketflow.journal import Journal, JournalError, RunExists
 from pocketflow.serve.live import Live, Results, outcome
-from pocketflow.serve.past import state_of, store_after, told_rows
+from pocketflow.serve.past import state_of, store_after, timeline_of, told_rows
 from pocketflow.serve.problems import Busy, Conflict, NotFound, Problem, Unreadable
 from pocketflow.serve.served import Served
 from pocketflow.serve.sse import HEARTBEAT, Bell, Buffer, sse, woken_by
 from pocketflow.serve.state import Json, is_inside
 from pocketflow.serve.view import View
 from pocketflow.text import plain
-from pocketflow.trace import Trace
 
 T = TypeVar("T")
 Rows = list[Json]
@@ -278,8 +277,9 @@ class Runs:
 
     async def trace(self, run_id: str) -> str:
         """The timeline of a run, as a page of its own."""
+        status = (await self.summary(run_id))["status"]
         rows, served = await self._recorded(run_id)
-        return await self._in_thread(lambda: Trace.of(rows, served.flow if served else None).html())
+        return await self._in_thread(timeline_of, rows, served, status)
 
     # Watching
 

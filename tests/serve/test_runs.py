@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -541,6 +544,27 @@ async def test_a_timeline_is_a_page_of_its_own():
         page = await runs.trace(run_id)
         assert page.lower().startswith("<!doctype html>")
         assert "Words" in page
+
+
+def drawn(page: str) -> dict[str, Any]:
+    """The columns of numbers in a timeline, whose times are microseconds."""
+    found = re.search(r">({.*})</script>", page)
+    assert found
+    return dict(json.loads(found[1]))
+
+
+async def test_in_a_timeline_what_runs_still_has_lasted_until_now(tmp_path: Path):
+    gate = Gate()
+    with Journal(tmp_path / "runs.db") as journal:
+        journal.clock = lambda: datetime.now(UTC) - timedelta(hours=2)
+        async with Runs(journal, {"two": chain(Count(), Words(gate=gate))}) as runs:
+            run_id = await runs.start("two", {})
+            await gate.reached.wait()
+            running = drawn(await runs.trace(run_id))
+            await runs.cancel(run_id)
+            ended_run = drawn(await runs.trace(run_id))
+        of_flow, microseconds = running["name"].index(running["words"].index("AsyncFlow")), 3_600_000_000
+        assert running["time"][of_flow] > microseconds > ended_run["time"][of_flow]
 
 
 async def test_a_run_is_deleted_with_its_past():
