@@ -3,7 +3,7 @@
 `python -m pocketflow serve article.py:flow --journal runs.db` serves flows on this machine. In a FastAPI
 or Starlette service of your own:
 
-    studio = serve.app({"article": flow}, "runs.db", hosts=["example.com"])
+    studio = serve.app({"article": flow}, "runs.db", token=os.environ["POCKETFLOW_TOKEN"])
     service = FastAPI(lifespan=studio.router.lifespan_context)
     service.mount("/flows", studio)
 

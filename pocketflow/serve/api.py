@@ -49,9 +49,10 @@ def app(
 ) -> Starlette:
     """The application, to be served, or mounted into another one.
 
-    token: what every request must carry. None means no authentication; then only `hosts` protects the application.
-    hosts: the names under which it may be called, without ports; None means those of the loopback, or any
-        with a token.
+    token: what every request must carry. None means no authentication: whoever reaches it under one of its names
+        may do all there is to do.
+    hosts: the names under which it may be called, without ports, beside those of the loopback; None means no
+        others, or any with a token.
     longest: the largest body, in bytes.
     flows, journal, options: of `Runs`, which is `app.state.runs`. Its runs are stopped when the application
         ends: where it is mounted, the outer one has to pass its lifespan on (`studio.router.lifespan_context`).

@@ -172,10 +172,10 @@ class Runs:
                 raise
             self._begin(live)
 
-    async def cancel(self, run_id: str, timeout: float | None = None) -> None:
+    async def cancel(self, run_id: str, grace: float | None = None) -> None:
         """Stop a run that waits or runs here, and wait until it has stopped; it can be resumed.
 
-        timeout: seconds to wait at most, as a step of a sync flow cannot be interrupted; None means any time.
+        grace: seconds to wait at most, as a step of a sync flow cannot be interrupted; None means any time.
         """
         run, live = await self.summary(run_id), self._active(run_id)
         if live is None or live.work is None:
@@ -184,7 +184,7 @@ class Runs:
             live.work.cancel()
             self._change(live, status="stopping")
         with suppress(TimeoutError):
-            await asyncio.wait_for(live.stopped.wait(), timeout)
+            await asyncio.wait_for(live.stopped.wait(), grace)
 
     async def fork(self, run_id: str, after: int | str) -> str:
         """The id of a new run with the past of this one, up to a row of its history; `resume` runs it."""

@@ -201,11 +201,14 @@ class Command:
 
 
 @contextlib.contextmanager
-def command(folder: Path, *words: str, program: Sequence[str] = ("-m", "pocketflow")) -> Iterator[Command]:
+def command(
+    folder: Path, *words: str, program: Sequence[str] = ("-m", "pocketflow"), **variables: str
+) -> Iterator[Command]:
     """The command in a folder, when it serves, on any port that is free; killed at the end if need be."""
     port = [] if "--port" in words else ["--port", "0"]
     pipes: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with started([sys.executable, *program, "serve", *words, *port], cwd=folder, env=environment(), **pipes) as process:
+    env = environment() | variables
+    with started([sys.executable, *program, "serve", *words, *port], cwd=folder, env=env, **pipes) as process:
         assert process.stdout
         serving = process.stdout.readline().strip()
         assert serving, process.communicate()

@@ -320,7 +320,7 @@ async def test_a_run_that_cannot_stop_at_once_is_stopping_until_it_has_stopped()
         await asyncio.to_thread(hold.reached.wait, PATIENCE)
         try:
             for _ in range(2):
-                await runs.cancel(run_id, timeout=0.01)
+                await runs.cancel(run_id, grace=0.01)
                 assert (await runs.get(run_id))["status"] == "stopping"
             with pytest.raises(Conflict, match="is stopping already: resume it when it has stopped"):
                 await runs.resume(run_id)
@@ -622,7 +622,7 @@ async def let_go(runs: Runs, run_id: str) -> None:
     await watched(runs.watch(run_id))
     async with asyncio.timeout(PATIENCE):
         while run_id in runs.lives and runs.lives[run_id].buffer.messages:
-            await asyncio.sleep(0)
+            await settle()
 
 
 async def test_where_a_run_failed_and_what_it_had_said_is_known_longer_than_its_events_are_kept():
