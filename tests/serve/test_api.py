@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 import sys
@@ -13,7 +14,9 @@ from urllib.parse import quote
 import pytest
 
 pytest.importorskip("starlette", reason="needs the serve extra: pip install -e '.[serve]'")
-from pocketflow import AsyncFlow, AsyncNode
+from starlette.routing import Route
+
+from pocketflow import AsyncFlow, AsyncNode, serve
 from pocketflow.dataflow import Dataflow, task
 from pocketflow.journal import Journal
 from pocketflow.serve import api as api_module
@@ -29,6 +32,17 @@ class Article(AsyncFlow):
 
     Not told to those who start it.
     """
+
+
+async def test_the_docstring_of_the_package_lists_every_route():
+    documented = re.findall(r"^    (GET|POST|DELETE) +(/api/[^ ?]+)", inspect.getdoc(serve) or "", re.MULTILINE)
+    routes = [
+        (method, route.path.replace(":path", ""))
+        for route in serve.app({}).routes
+        if isinstance(route, Route) and route.path.startswith("/api/")
+        for method in (route.methods or set()) - {"HEAD"}
+    ]
+    assert sorted(documented) == sorted(routes)
 
 
 # What there is, and how it is started

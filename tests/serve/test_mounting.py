@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from contextlib import asynccontextmanager
 from pathlib import Path
 from textwrap import dedent
@@ -24,11 +25,10 @@ from tests.serve.watching import watched
 def service_of_the_docstring(flow: Any, folder: Path) -> Any:
     """What the three lines make that the package tells to write."""
     fastapi = pytest.importorskip("fastapi", reason="needs the cookbook extra: pip install -e '.[cookbook]'")
-    doc = inspect.getdoc(serve) or ""
-    lines = [line for line in doc.splitlines() if line.startswith("    ") and not line.strip().startswith("python")]
-    assert len(lines) == 3
+    found = re.search(r"of your own:\n\n(( {4}.+\n){3})\n", inspect.getdoc(serve) or "")
+    assert found
     names: dict[str, Any] = {"serve": serve, "FastAPI": fastapi.FastAPI, "flow": flow, "os": os}
-    exec(dedent("\n".join(lines)).replace('"runs.db"', repr(str(folder / "runs.db"))), names)
+    exec(dedent(found[1]).replace('"runs.db"', repr(str(folder / "runs.db"))), names)
     return names["service"], names["studio"]
 
 
