@@ -26,7 +26,8 @@ from pocketflow.journal import Journal
 from pocketflow.serve.body import read_body
 from pocketflow.serve.guard import HEADERS, Guard
 from pocketflow.serve.problems import Busy, Problem
-from pocketflow.serve.runs import END, LISTED, Runs
+from pocketflow.serve.runs import LISTED, Runs
+from pocketflow.serve.sse import END
 from pocketflow.text import plain
 
 LONGEST = 1_000_000  # bytes of a body, unless said otherwise

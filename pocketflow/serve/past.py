@@ -43,6 +43,11 @@ def timeline_of(rows: list[Json], served: Served | None, status: Any) -> str:
     return trace.html()
 
 
+def no_row(run_id: str, after: int | str, rows: list[Json]) -> str:
+    """What to tell those who ask for a row that is not there."""
+    return f"{run_id!r} has no row {after!r:.100} in its history: the last one is {rows[-1]['n']}"
+
+
 def told_rows(rows: list[Json], served: Served | None) -> list[Json]:
     """Each row with the id of its node, as JSON takes it; results as text."""
     actions = {row["path"]: row["action"] for row in rows if row["kind"] in ("node", "flow")}

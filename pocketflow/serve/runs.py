@@ -19,10 +19,10 @@ from typing import Any, Self, TypeVar
 from pocketflow import watcher
 from pocketflow.journal import Journal, JournalError, RunExists
 from pocketflow.serve.live import Live, Results, outcome
-from pocketflow.serve.past import state_of, store_after, timeline_of, told_rows
+from pocketflow.serve.past import no_row, state_of, store_after, timeline_of, told_rows
 from pocketflow.serve.problems import Busy, Conflict, NotFound, Problem, Unreadable
 from pocketflow.serve.served import Served
-from pocketflow.serve.sse import HEARTBEAT, Bell, Buffer, sse, woken_by
+from pocketflow.serve.sse import GAP, HEARTBEAT, Bell, Buffer, end, sse, woken_by
 from pocketflow.serve.state import Json, is_inside
 from pocketflow.serve.view import View
 from pocketflow.text import plain
@@ -33,14 +33,8 @@ Rows = list[Json]
 LISTED = 100  # runs, unless asked for another number
 REMEMBERED = 50  # runs that were cut short, of which the journal does not know where, and what was said until then
 POLL = 2.0  # seconds between two looks at what other processes do in the same journal
-END = "end"  # the id of the event after which a stream ends
 CLOSING = "the server is closing: try again when it is back"
-ADVICE = {  # for who resumes a run with such a status
-    "finished": "fork it, to run it from a point in its past",
-    "running": "watch it",
-    "waiting": "watch it",
-    "stopping": "resume it when it has stopped",
-}
+ADVICE = {"finished": "fork it, to run it from a point in its past", "stopping": "resume it when it has stopped"}
 CHANGING = ("status", "error", "questions", "started", "ended")  # what a run that stops is told with
 
 
@@ -148,8 +142,9 @@ class Runs:
         """Let a run go on that has stopped, unless it is finished."""
         async with self._alone(run_id):
             run = await self.summary(run_id)
-            if run["status"] in ADVICE:
-                raise Conflict(f"{run_id!r} is {run['status']} already: {ADVICE[run['status']]}")
+            if run["status"] in ("finished", "running", "waiting", "stopping"):
+                advice = ADVICE.get(run["status"], "watch it")
+                raise Conflict(f"{run_id!r} is {run['status']} already: {advice}")
             self._begin(await self._resumed(run, run["questions"]))
 
     async def answer(self, run_id: str, value: Any, path: str | None = None, by: str | None = None) -> None:
@@ -190,7 +185,7 @@ class Runs:
         """The id of a new run with the past of this one, up to a row of its history; `resume` runs it."""
         rows, _ = await self._recorded(run_id)
         if not any(after in (row["n"], row["path"] or None) for row in rows):
-            raise Problem(_no_row(run_id, after, rows))
+            raise Problem(no_row(run_id, after, rows))
         fork = await self._ask(self.journal.fork, run_id, after=after)
         self._tell_all(await self.summary(fork))
         return fork
@@ -270,7 +265,7 @@ class Runs:
         rows, served = await self._recorded(run_id)
         n = rows[-1]["n"] if after is None else after
         if n not in range(len(rows)):
-            raise NotFound(_no_row(run_id, n, rows))
+            raise NotFound(no_row(run_id, n, rows))
         now = await self._ask(self.journal.load, run_id, after=n, refused=NotFound)
         before = await self._ask(self.journal.load, run_id, after=n - 1) if n else {}
         return await self._in_thread(store_after, rows[: n + 1], served, before, now)  # as both may be large
@@ -294,19 +289,19 @@ class Runs:
         live = self.lives.get(run_id)
         if live is None:
             run = await self.summary(run_id)
-            yield _gap() + _end(run["status"])
+            yield GAP + end(run["status"])
             return
         number = live.buffer.number_after(after)
         while True:
             if number is None or number < live.buffer.first:
                 number = live.buffer.first
-                yield _gap()
+                yield GAP
             elif number < live.buffer.end:
                 number, messages = live.buffer.since(number)
                 yield messages
             elif live.stopped.is_set() or self.is_closed:
                 status = live.run["status"] if live.stopped.is_set() else "interrupted"  # by the end of the server
-                yield _end(status)
+                yield end(status)
                 return
             elif not await self._is_news(live.buffer.bell):
                 yield HEARTBEAT
@@ -531,10 +526,6 @@ def _new_run(run_id: str, slug: str, tags: Json) -> Json:
     return {"run_id": run_id, "flow": slug, "started": started, "tags": tags, "questions": [], "fork_of": None}
 
 
-def _no_row(run_id: str, after: int | str, rows: Rows) -> str:
-    return f"{run_id!r} has no row {after!r:.100} in its history: the last one is {rows[-1]['n']}"
-
-
 def _asked(run: Json, value: Any, path: str | None) -> Json:
     """The question of a run that an answer is for."""
     asked = [it for it in run["questions"] if path is None or is_inside(it["path"], path)]
@@ -548,11 +539,3 @@ def _asked(run: Json, value: Any, path: str | None) -> Json:
     if choices is not None and value not in choices:
         raise Problem(f"{value!r} is not an answer: the choices are {choices}")
     return question
-
-
-def _end(status: str) -> bytes:
-    return sse({"type": "end", "status": status}, id=END)
-
-
-def _gap() -> bytes:
-    return sse({"type": "gap", "advice": "events are missing here: ask for the state of the run, and go on from it"})

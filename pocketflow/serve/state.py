@@ -267,7 +267,7 @@ class State:
             self._leave(path, self._left(path, status, asking))
         cut_short = [output for output in self.outputs.values() if output["state"] == "running"]
         for output in cut_short:
-            output["state"] = "failed" if status == "failed" else "stopped"
+            output["state"] = self._left(output["path"], status, asking)
         self._changed.clear()
         nodes = {id: {**node} for id, node in self.nodes.items()}
         return {"nodes": nodes, "outputs": [{"slot": it["slot"], "state": it["state"]} for it in cut_short]}

@@ -17,7 +17,7 @@ from pocketflow.stream import stream
 
 pytest.importorskip("starlette", reason="pocketflow.serve needs starlette")
 from pocketflow.serve.state import LONGEST, OUTPUTS, State
-from tests.serve.flows import Ask, Count, Fail, Words, branches, chain, sync
+from tests.serve.flows import Ask, Count, Fail, Gate, Words, branches, chain, sync
 
 
 async def folded(flow: Any, shared: dict[str, Any] | None = None) -> tuple[State, list[dict[str, Any]]]:
@@ -218,6 +218,19 @@ async def test_of_a_run_that_failed_the_node_and_what_is_around_it_failed():
         "AsyncFlow/AsyncFlow/Words": "done",
         "AsyncFlow/AsyncFlow/Fail": "failed",
     }
+
+
+async def test_of_a_run_that_failed_what_another_branch_was_saying_is_stopped():
+    gate = Gate()
+
+    class Break(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            yield "as far as "
+            await gate.reached.wait()
+            raise LookupError
+
+    state, _ = await folded(branches(Words(gate=gate), Break()))
+    assert {it["label"]: it["state"] for it in state.outputs.values()} == {"Words": "stopped", "Break": "failed"}
 
 
 async def test_what_code_inside_of_a_node_runs_is_no_visit_of_the_node():
