@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import re
-import secrets
 import shutil
 import tempfile
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pocketflow import watcher
 from pocketflow.journal import Journal, JournalError, RunExists
-from pocketflow.serve.live import Live, Results, outcome
+from pocketflow.serve.live import Live, Results, checked_id, new_id, new_run, outcome
 from pocketflow.serve.past import no_row, state_of, store_after, timeline_of, told_rows
 from pocketflow.serve.problems import Busy, Conflict, NotFound, Problem, Unreadable
 from pocketflow.serve.served import Served
@@ -122,8 +119,8 @@ class Runs:
         served = self.flows.get(name)
         if served is None:
             raise NotFound(f"there is no flow {name!r}: there is {', '.join(self.flows) or 'none'}")
-        run_id = _new_id(served.slug) if run_id is None else _checked_id(run_id)
-        run = _new_run(run_id, served.slug, {**(tags or {}), "flow": served.slug})
+        run_id = new_id(served.slug) if run_id is None else checked_id(run_id)
+        run = new_run(run_id, served.slug, {**(tags or {}), "flow": served.slug})
         async with self._alone(run_id):
             if run_id in self.lives and not self.is_active(run_id) and run_id in await self._all(run_id):
                 raise Conflict(f"there is a run {run_id!r} already: choose another run_id")
@@ -509,21 +506,6 @@ class Runs:
         served = self._served(run, rows)
         state = state_of(rows, served, run["status"], run["questions"])
         return {**run, "flow": served.slug if served else None, **state, "event": None}
-
-
-def _new_id(slug: str) -> str:
-    return f"{slug}-{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(3)}"
-
-
-def _checked_id(run_id: Any) -> str:
-    if not isinstance(run_id, str) or not re.fullmatch(r"\w[\w.:@+-]{0,199}", run_id):
-        raise Problem(f"run_id={run_id!r}: write up to 200 letters, digits and . _ : @ + -")
-    return run_id
-
-
-def _new_run(run_id: str, slug: str, tags: Json) -> Json:
-    started = datetime.now(UTC).isoformat(timespec="microseconds")
-    return {"run_id": run_id, "flow": slug, "started": started, "tags": tags, "questions": [], "fork_of": None}
 
 
 def _asked(run: Json, value: Any, path: str | None) -> Json:
