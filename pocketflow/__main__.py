@@ -30,8 +30,8 @@ from pocketflow import AsyncNode, FlowWarning
 from pocketflow.modules import NotFound, flow_of, flows_of, module_named, module_of, split
 from pocketflow.text import plain, printable
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PROGRAM = "python -m pocketflow" if Path(sys.argv[0]).stem == "__main__" else "pocketflow"
+TOKEN = "POCKETFLOW_TOKEN"
 FAILED, UNUSABLE, PAUSED, INTERRUPTED, CLOSED, TERMINATED = 1, 2, 3, 130, 141, 143
 
 DESCRIPTION = f"""\
@@ -72,13 +72,13 @@ command again, without --set and --shared:
 SERVE = f"""\
 Serve flows over HTTP, with a page to start, see, answer and replay their runs.
 
-Only this machine can reach it, unless --host says otherwise, which needs a --token. Runs go on when
+Only this machine can reach it, unless --host says otherwise, which needs a token. Runs go on when
 the page is closed. They are kept in the journal, where those of `{PROGRAM} run` are seen as well;
 a run that stopped for any reason, even with the server, can be resumed.
 
   {PROGRAM} serve hello.py:flow --journal runs.db
   {PROGRAM} serve article=article.py:flow hello.py --journal postgresql://flows@db/flows
-  {PROGRAM} serve hello.py:flow --host 0.0.0.0 --token "$TOKEN"
+  {TOKEN}="$(cat token.txt)" {PROGRAM} serve hello.py:flow --host 0.0.0.0
 """
 EXITS = f"""\
 exit status:
@@ -244,7 +244,7 @@ def _list_history(journal: Any, args: argparse.Namespace) -> None:
 
 def _serve(args: argparse.Namespace) -> None:
     if args.token is None and not _is_loopback(args.host):
-        raise _End(UNUSABLE, f"--host {args.host} is reachable from other machines: add --token")
+        raise _End(UNUSABLE, f"--host {args.host} is reachable from other machines: set a token in {TOKEN}")
     try:
         from pocketflow.serve.server import serve
     except ImportError as error:
@@ -261,7 +261,7 @@ def _serve(args: argparse.Namespace) -> None:
 def _studio(flows: dict[str, Any], journal: Any, args: argparse.Namespace) -> Any:
     from pocketflow.serve import app
 
-    hosts = None if args.token else [*LOOPBACK, args.host]
+    hosts = None if args.token else [args.host]
     try:
         return app(flows, journal, token=args.token, hosts=hosts, limit=args.limit, waiting=args.waiting)
     except ValueError as error:
@@ -716,7 +716,9 @@ def _add_serve(parser: Any) -> None:
     parser.add_argument("--journal", metavar="WHERE", help=where)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
     parser.add_argument("--port", type=_port, default=8000, help="the port; 0 for any that is free (%(default)s)")
-    parser.add_argument("--token", help="what programs send as Authorization: Bearer TOKEN, and the page asks for")
+    token = "what programs send as Authorization: Bearer TOKEN, and the page asks for"
+    token += f"; set {TOKEN} to keep it out of the list of processes"
+    parser.add_argument("--token", default=os.environ.get(TOKEN), help=token)
     parser.add_argument("--limit", type=_positive, default=8, help="how many runs run at once (%(default)s)")
     parser.add_argument("--waiting", type=_count, default=32, help="how many more may wait (%(default)s)")
 
