@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import pocketflow
-from tests.cookbook.runner import NEEDS, OFFLINE, ROOT, ask, environment
+from tests.cookbook.runner import OFFLINE, ROOT, ask, environment
 from tests.docs.blocks import BLOCK, printed, programs, untimed
 from tests.processes import finished
 
@@ -36,7 +36,7 @@ def test_a_program_of_the_readme_prints_what_stands_below_it(
     code: str, output: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     if "otel" in code:
-        pytest.importorskip("opentelemetry", reason=NEEDS)
+        pytest.importorskip("opentelemetry", reason="needs the otel extra: pip install -e '.[otel]'")
     monkeypatch.chdir(tmp_path)
     assert output is not None
     assert untimed(printed(code, tmp_path)) == untimed(output)
