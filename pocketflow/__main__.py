@@ -372,7 +372,7 @@ def _journal(args: argparse.Namespace) -> Iterator[Any]:
 
 def _answer(journal: Any, args: argparse.Namespace) -> None:
     if args.at is None and len(_questions(journal, args)) > 1:
-        raise _End(UNUSABLE, f"several questions wait in {args.run_id}:", *_told_questions(journal, args))
+        raise _End(UNUSABLE, f"several questions are waiting in {args.run_id}:", *_told_questions(journal, args))
     journal.answer(args.run_id, _value(args.answer), path=args.at)
 
 
@@ -509,7 +509,7 @@ def _read_json(name: str) -> Any:
     except RecursionError as error:
         raise _End(UNUSABLE, f"{name} is nested too deeply") from error
     except ValueError as error:
-        raise _End(UNUSABLE, f"{name} holds no JSON: {error}") from error
+        raise _End(UNUSABLE, f"{name} is not JSON: {error}") from error
 
 
 def _value(text: str) -> Any:
@@ -682,7 +682,7 @@ def _add_target(parser: Any) -> None:
 
 def _add_input(parser: Any) -> None:
     group = parser.add_argument_group("the store")
-    setting = "JSON where the value reads as such, else text; wins over --shared; may be repeated"
+    setting = "a value that is valid JSON is read as JSON, else as text; wins over --shared; may be repeated"
     group.add_argument("--shared", metavar="FILE", help="a JSON object to begin with; - for stdin")
     group.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=setting)
 
@@ -701,7 +701,7 @@ def _add_watching(parser: Any) -> None:
 def _add_journal(parser: Any) -> None:
     group = parser.add_argument_group("runs that survive")
     group.add_argument(
-        "--journal", metavar="WHERE", help="keep the run in this file, made if need be, or in postgresql://..."
+        "--journal", metavar="WHERE", help="keep the run in this file, created if needed, or in postgresql://..."
     )
     group.add_argument("--run-id", metavar="ID", help="a name for the run; a run with this name that stopped goes on")
     group.add_argument("--answer", metavar="VALUE", help="answer the question that waits, read as in --set, and go on")
@@ -711,7 +711,7 @@ def _add_journal(parser: Any) -> None:
 
 
 def _add_serve(parser: Any) -> None:
-    where = "keep the runs in this file, made if need be, or in postgresql://...; default: only while it serves"
+    where = "keep the runs in this file, created if needed, or in postgresql://...; default: only while it serves"
     parser.add_argument("target", metavar="[NAME=]TARGET", nargs="+", help=TARGET)
     parser.add_argument("--journal", metavar="WHERE", help=where)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")

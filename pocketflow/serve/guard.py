@@ -32,12 +32,12 @@ class Guard:
     """Lets requests through to an app, each answer with headers that keep a browser from doing more than it has to.
 
     token: asked for as `Authorization: Bearer TOKEN`, or in a form, after which a cookie stands for it; None
-        means that nobody is asked.
+        means no authentication.
     hosts: the names under which the app may be called, without ports, beside those of the loopback; others could
         be those of an attacker's page, whose name was made to mean this machine. None means no others, or any
         where a token is asked for.
 
-    Raises: `ValueError` for a token that no header can bring, or that is empty.
+    Raises: `ValueError` for a token that no header can carry, or that is empty.
     """
 
     def __init__(self, token: str | None, hosts: Iterable[str] | None) -> None:

@@ -54,8 +54,8 @@ class Runs:
     `Journal.runs` says of it, and "flow" (a slug; None if it is not known) and "is_here" (whether it waits or runs
     here); its status may also be "waiting" (for its turn) or "stopping".
 
-    Raises: `NotFound` for what is not there, `Conflict` for a run that is not as it would have to be, `Busy` where
-        no more can run, and their base `Problem` for all else that is refused.
+    Raises: `NotFound` for an unknown run or flow, `Conflict` for a run whose state does not allow it, `Busy` if no
+        more runs can wait, and their base `Problem` for all else that is refused.
     """
 
     def __init__(
@@ -111,14 +111,14 @@ class Runs:
     async def start(
         self, name: str, shared: Json, run_id: str | None = None, tags: Mapping[str, Any] | None = None
     ) -> str:
-        """Start the flow with this slug on a copy of a store; the id of the run, which is in the journal by then.
+        """Start the flow with this slug on a copy of `shared`; return the id of the run, once it is in the journal.
 
         run_id: letters, digits and `. _ : @ + -`; None means one made of the slug and the time.
         tags: data by which `Journal.runs` finds the run; "flow" is always the slug.
         """
         served = self.flows.get(name)
         if served is None:
-            raise NotFound(f"there is no flow {name!r}: there is {', '.join(self.flows) or 'none'}")
+            raise NotFound(f"there is no flow {name!r}: the flows are {', '.join(self.flows) or 'none'}")
         run_id = new_id(served.slug) if run_id is None else checked_id(run_id)
         run = new_run(run_id, served.slug, {**(tags or {}), "flow": served.slug})
         async with self._alone(run_id):
@@ -136,7 +136,7 @@ class Runs:
         return run_id
 
     async def resume(self, run_id: str) -> None:
-        """Let a run go on that has stopped, unless it is finished."""
+        """Resume a run that has stopped, unless it is finished."""
         async with self._alone(run_id):
             run = await self.summary(run_id)
             if run["status"] in ("finished", "running", "waiting", "stopping"):
@@ -147,8 +147,8 @@ class Runs:
     async def answer(self, run_id: str, value: Any, path: str | None = None, by: str | None = None) -> None:
         """Answer a question of a run, which is recorded, and let the run go on.
 
-        path: of the question, or of its node; it is needed where several wait. by: who answers, for the history.
-        Raises: `Conflict` where nobody asks any more, as somebody has answered before.
+        path: of the question, or of its node; needed if several are waiting. by: who answers, for the history.
+        Raises: `Conflict` if the question is not waiting any more, as somebody has answered it.
         """
         async with self._alone(run_id):
             live = self._active(run_id)
@@ -179,7 +179,7 @@ class Runs:
             await asyncio.wait_for(live.stopped.wait(), grace)
 
     async def fork(self, run_id: str, after: int | str) -> str:
-        """The id of a new run with the past of this one, up to a row of its history; `resume` runs it."""
+        """Make a new run with the past of this one, up to a row of its history; return its id. `resume` runs it."""
         rows, _ = await self._recorded(run_id)
         if not any(after in (row["n"], row["path"] or None) for row in rows):
             raise Problem(no_row(run_id, after, rows))
@@ -276,12 +276,12 @@ class Runs:
     # Watching
 
     async def watch(self, run_id: str, after: str | None = None) -> AsyncGenerator[bytes, None]:
-        """The events of a run until it stops, as Server-Sent Events, of which one or several come at a time.
+        """The events of a run until it stops, as Server-Sent Events, one or several at a time.
 
-        after: the id of the last event that one has; None means all from the beginning.
+        after: the id of the last event that was received; None means all from the beginning.
 
-        What cannot be had any more is told as an event of the type "gap": ask `get` how the run stands. The last
-        one is of the type "end", with the status; its id is "end".
+        In place of events that are not kept any more comes one of the type "gap": then ask `get` for the state of
+        the run. The last event is of the type "end", with the status; its id is "end".
         """
         live = self.lives.get(run_id)
         if live is None:
@@ -515,7 +515,8 @@ def _asked(run: Json, value: Any, path: str | None) -> Json:
         where = f"{run['run_id']!r} at {path}" if path else repr(run["run_id"])
         raise Conflict(f"no question is waiting in {where}: it may have been answered")
     if len(asked) > 1:
-        raise Problem(f"in {run['run_id']!r} several questions wait: add path, one of {[it['path'] for it in asked]}")
+        paths = [it["path"] for it in asked]
+        raise Problem(f"several questions are waiting in {run['run_id']!r}: add path, one of {paths}")
     question: Json = asked[0]
     choices = question["choices"]
     if choices is not None and value not in choices:

@@ -413,7 +413,7 @@ def test_a_dataflow_that_cannot_run_is_one_line(pf: Run, tmp_path: Path, words: 
         (["leaves.py:flow"], "leaves.py:1: SystemExit: bye"),
         (["flows.py:flow", "--set", "name"], "--set name: write --set key=value"),
         (["flows.py:flow", "--shared", "none.json"], "none.json: No such file or directory"),
-        (["flows.py:flow", "--shared", "zero.py"], "zero.py holds no JSON: "),
+        (["flows.py:flow", "--shared", "zero.py"], "zero.py is not JSON: "),
         (["flows.py:flow", "--shared", "list.json"], "list.json: write a JSON object"),
         (["flows.py"], "flows.py: name one of its flows, as in flows.py:flow: flow, odd, fails, "),
         (["flows.py:flow", "--shared", "deep.json"], "deep.json is nested too deeply"),

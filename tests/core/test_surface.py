@@ -36,7 +36,7 @@ STANDS_ON = {  # beside the core and the hooks, on which all may stand
     "otel": set(),
     "trace": {"graph", "text"},
     "dataflow": {"executors", "modules", "text"},
-    "journal": {"stream", "graph"},
+    "journal": {"stream", "graph", "text"},
     "serve": {"stream", "journal", "trace", "graph", "modules", "text"},
     "__main__": None,  # on all
 }

@@ -313,7 +313,7 @@ def test_a_file_of_the_former_format_is_refused_and_left_as_it_was(tmp_path: Pat
         db.execute("PRAGMA user_version = 1")
     db.close()
     before = path.read_bytes()
-    with pytest.raises(JournalError, match="has format 1, and this reads 2: finish its runs with the pocketflow that"):
+    with pytest.raises(JournalError, match="has format 1, and this version reads 2: finish its runs with the"):
         Journal(path)
     assert path.read_bytes() == before
 

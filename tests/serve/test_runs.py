@@ -187,7 +187,7 @@ async def test_an_id_that_no_address_can_hold_is_refused(run_id: Any):
 
 async def test_what_is_not_there_is_not_found():
     async with Runs(flows={"words": chain(Words())}) as runs:
-        with pytest.raises(NotFound, match="there is no flow 'letters': there is words"):
+        with pytest.raises(NotFound, match="there is no flow 'letters': the flows are words"):
             await runs.start("letters", {})
         for ask in (
             runs.get,
