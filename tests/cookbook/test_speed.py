@@ -120,17 +120,57 @@ def test_rate_limit_tells_how_many_calls_there_were():
     assert re.fullmatch(r"20 calls at \d+ a minute, of 6000 that are allowed\.\n", run("rate_limit", "6000"))
 
 
-def test_a_backoff_doubles_up_to_its_most_and_takes_a_share_of_that():
-    wait = backoff(first=1, most=5, share=lambda: 0.5)
+def test_a_backoff_doubles_up_to_its_cap_and_takes_a_random_part_of_that():
+    wait = backoff(base=1, cap=5, rng=lambda: 0.5)
     assert [wait(attempt, TimeoutError()) for attempt in range(5)] == [0.5, 1, 2, 2.5, 2.5]
 
 
-def test_a_backoff_gives_up_on_what_another_attempt_cannot_mend():
+@pytest.mark.parametrize(("headers", "seconds"), [({}, 1), ({"retry-after": "7"}, 8), ({"Retry-After": "soon"}, 1)])
+def test_a_backoff_waits_at_least_as_long_as_the_service_says(headers: dict[str, str], seconds: float):
+    assert backoff(rng=lambda: 1)(0, refusal(429, headers)) == seconds
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_a_backoff_retries_a_service_that_is_busy_or_broken(status: int):
+    assert backoff(rng=lambda: 1)(0, refusal(status)) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422])
+def test_a_backoff_gives_up_on_a_call_that_is_wrong(status: int):
+    assert backoff()(0, refusal(status)) is None
     assert backoff()(0, ValueError()) is None
 
 
-def test_backoff_brings_every_answer_home():
-    assert re.match(r"20 answers after \d+ attempts, spread over \d+\.\d\d seconds\.\n", run("backoff"))
+def refusal(status: int, headers: dict[str, str] | None = None) -> Exception:
+    """What the client of openai raises where the server answers that."""
+    openai, httpx = pytest.importorskip("openai", reason=NEEDS), pytest.importorskip("httpx", reason=NEEDS)
+    response = httpx.Response(status, headers=headers, request=httpx.Request("POST", "http://service"))
+    return openai.APIStatusError("no", response=response, body=None)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("name", ["APIConnectionError", "APITimeoutError"])
+def test_a_backoff_retries_where_a_client_of_openai_gets_no_answer(name: str):
+    openai, httpx = pytest.importorskip("openai", reason=NEEDS), pytest.importorskip("httpx", reason=NEEDS)
+    error = getattr(openai, name)(request=httpx.Request("POST", "http://service"))
+    assert backoff(rng=lambda: 1)(0, error) == 1
+
+
+@pytest.mark.parametrize("name", ["ConnectError", "ReadError", "ReadTimeout", "PoolTimeout"])
+def test_a_backoff_retries_where_a_client_of_httpx_gets_no_answer(name: str):
+    httpx = pytest.importorskip("httpx", reason=NEEDS)
+    assert backoff(rng=lambda: 1)(0, getattr(httpx, name)("no")) == 1
+
+
+def test_a_backoff_knows_the_status_of_an_error_of_httpx():
+    httpx = pytest.importorskip("httpx", reason=NEEDS)
+    request = httpx.Request("GET", "http://service")
+    busy, gone = (httpx.HTTPStatusError("no", request=request, response=httpx.Response(n)) for n in (503, 404))
+    assert (backoff(rng=lambda: 1)(0, busy), backoff()(0, gone)) == (1, None)
+
+
+def test_backoff_brings_every_answer_home_without_jitter_and_with_it():
+    line = r"{}: 20 answers after \d+ attempts, in \d+\.\d\d s\.\n"
+    assert re.fullmatch(line.format("without jitter") + line.format("with jitter"), run("backoff"))
 
 
 def test_web_service_keeps_its_limit_over_all_requests():
