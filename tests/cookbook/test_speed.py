@@ -17,7 +17,7 @@ import pytest
 
 from cookbook.backoff import backoff
 from cookbook.rate_limit import RateLimit
-from pocketflow import AsyncFlow, AsyncNode, Flow, Node
+from pocketflow import AsyncBatchNode, AsyncFlow, AsyncNode, BatchNode, Flow, Node
 from tests.cookbook.runner import NEEDS, ROOT, ask, environment, run, run_process
 from tests.processes import started
 
@@ -114,6 +114,48 @@ def test_a_rate_limit_waits_where_the_exec_waits(flow: Any, monkeypatch: pytest.
         for _ in range(3):
             asyncio.run(flow.run_async({})) if isinstance(flow, AsyncFlow) else flow.run({})
     assert slept == [0, 1, 2]
+
+
+class Busy(BatchNode):
+    """Makes two calls, of which each takes five attempts."""
+
+    def prep(self, shared: Any) -> Any:
+        return [shared["call"]] * 2
+
+    def exec(self, call: Any) -> None:
+        call()
+        if self.cur_retry < 4:
+            raise ConnectionError
+
+
+class AsyncBusy(AsyncBatchNode):
+    async def prep_async(self, shared: Any) -> Any:
+        return [shared["call"]] * 2
+
+    async def exec_async(self, call: Any) -> None:
+        call()
+        if self.cur_retry < 4:
+            raise ConnectionError
+
+
+@pytest.mark.parametrize("node", [Busy, AsyncBusy])
+@pytest.mark.parametrize("wait", [0, 0.25])
+def test_a_rate_limit_gives_every_attempt_a_turn_of_its_own(node: Any, wait: float, monkeypatch: pytest.MonkeyPatch):
+    now, calls = 100.0, list[float]()
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    async def sleep_async(seconds: float) -> None:
+        sleep(seconds)
+
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr("asyncio.sleep", sleep_async)
+    shared, busy = {"call": lambda: calls.append(now)}, node(max_retries=5, wait=wait)
+    with RateLimit(60, clock=lambda: now):
+        asyncio.run(busy.run_async(shared)) if node is AsyncBusy else busy.run(shared)
+    assert calls == [100.0 + n for n in range(10)]
 
 
 def test_rate_limit_tells_how_many_calls_there_were():
