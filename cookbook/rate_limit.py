@@ -1,4 +1,4 @@
-"""At most N calls a minute, however many nodes want one: a hook that waits before each attempt of an exec.
+"""At most N calls a minute, however many nodes want one: a hook that waits before each attempt.
 
     python -m cookbook.rate_limit [N]     (default: 1200 a minute; 20 calls, so about a second)
 
