@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 
+from cookbook import article, streaming
 from cookbook.backoff import backoff
 from cookbook.rate_limit import RateLimit
 from pocketflow import AsyncBatchNode, AsyncFlow, AsyncNode, BatchNode, Flow, Node
 from tests.cookbook.runner import NEEDS, ROOT, ask, environment, run, run_process
+from tests.cookbook.serving import BOUND, slow_model
+from tests.model_server import model_server
 from tests.processes import started
 
 
@@ -91,6 +94,36 @@ def test_streaming_stops_at_enter_on_a_terminal_and_leaves_nothing_running():
             output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert output.endswith("\n(stopped; nothing is left running)\n")
+
+
+def test_streaming_stops_at_enter_while_the_model_is_silent_and_gives_its_request_up():
+    pytest.importorskip("openai", reason=NEEDS)
+    with terminal() as (ours, theirs), slow_model() as model:
+        model.words.put("It ")
+        model.words.put(...)
+        settings = environment({"OPENAI_BASE_URL": model.url})
+        options = {"stdin": theirs, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": settings}
+        with started([sys.executable, "-m", "cookbook.streaming"], cwd=ROOT, **options) as process:
+            assert process.stdout
+            assert process.stdout.read(3) == "It "
+            os.write(ours, b"\n")
+            output, errors = process.communicate(timeout=60)
+        assert model.left.wait(BOUND)
+    assert (process.returncode, output, errors) == (0, "\n(stopped; nothing is left running)\n", "")
+
+
+@pytest.mark.parametrize("recipe", [streaming, article])
+async def test_a_recipe_that_streams_does_not_slow_a_model_down(recipe: Any, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("openai", reason=NEEDS)
+    monkeypatch.setattr(recipe, "PAUSE", 3600)
+    shared = {"question": "Why?", "subject": "sets", "pages": ["A set is a set."], "paragraphs": {}}
+    node = streaming.flow if recipe is streaming else article.writers[0]
+    with model_server(lambda prompt: "to be") as model:
+        for name, value in model.environment.items():
+            monkeypatch.setenv(name, value)
+        async with asyncio.timeout(BOUND):
+            await node.run_async(shared)
+    assert "to be" in (shared["answer"] if recipe is streaming else shared["paragraphs"]["Explain"])
 
 
 def test_a_rate_limit_gives_out_turns_at_even_distances():
