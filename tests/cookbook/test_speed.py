@@ -246,11 +246,23 @@ def test_backoff_brings_every_answer_home_without_jitter_and_with_it():
     assert re.fullmatch(line.format("without jitter") + line.format("with jitter"), run("backoff"))
 
 
-def test_web_service_keeps_its_limit_over_all_requests():
+def test_web_service_keeps_its_limit_over_all_requests(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("fastapi", reason=NEEDS)
-    lines = ask("web_service").splitlines()
+    now, most, three = 0, 0, asyncio.Barrier(3)
+
+    async def call(prompt: str, *, offline: Any) -> str:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.wait_for(three.wait(), BOUND)
+        now -= 1
+        return offline()  # type: ignore[no-any-return]  # a text
+
+    monkeypatch.setattr("cookbook.llm.call_llm_async", call)
+    lines = run("web_service").splitlines()
     assert lines[2] == "How do I shuffle a list? Shuffle list x in place, and return None. [random.shuffle]"
-    assert lines[-1] == "12 requests at once, at most 3 calls at once."
+    assert lines[-1] == "12 requests at once, 12 answered."
+    assert most == 3
 
 
 def test_web_service_answers_504_where_the_model_took_too_long(monkeypatch: pytest.MonkeyPatch):
@@ -264,6 +276,10 @@ def test_web_service_answers_504_where_the_model_took_too_long(monkeypatch: pyte
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
             return await client.post("/answer", params={"question": "Why?"})
 
+    async def call(prompt: str, *, offline: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(web_service, "call_llm_async", call)
     monkeypatch.setattr(web_service, "SECONDS", 0)
     monkeypatch.setattr(web_service.flow.start_node, "wait", 0)
     response = asyncio.run(post())
