@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from cookbook import llm_cache
 from cookbook.usage_and_cost import Cost, OverBudget
 from pocketflow import Flow, Node
 from pocketflow.hooks import emit
-from tests.cookbook.runner import NEEDS, OFFLINE, ask, call, run
+from tests.cookbook.runner import NEEDS, OFFLINE, ask, call, environment, run
 from tests.model_server import USAGE, Raw, model_server, whole
 
 
@@ -29,6 +30,17 @@ def run_twice(file: str, paid: str) -> str:
     first, second = ask("llm_cache", file), run("llm_cache", file)
     assert first == paid + second
     return second
+
+
+def test_llm_cache_pays_again_once_the_prompt_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("sys.argv", ["llm_cache", str(tmp_path / "cache.db")])
+    monkeypatch.setattr("os.environ", environment())
+    for prompt in ("Answer: {question}", "Answer in rhyme: {question}", "Answer: {question}"):
+        monkeypatch.setattr(llm_cache, "PROMPT", prompt)
+        llm_cache.main()
+    assert capsys.readouterr().out.count("paid for: How do I sort a list?\n") == 2
 
 
 def test_usage_and_cost_adds_up_every_node():
