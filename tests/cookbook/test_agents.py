@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+from typing import Any
 
 import pytest
 
+from cookbook import llm_as_judge, supervisor
 from tests.cookbook.runner import NEEDS, ask, run
 from tests.model_server import model_server
 
@@ -78,6 +80,13 @@ def test_llm_as_judge_improves_until_it_is_good_enough():
     ]
 
 
+@pytest.mark.parametrize(("check", "key"), [(llm_as_judge.check, "good"), (supervisor.check, "accept")])
+def test_a_verdict_that_is_a_text_is_not_taken_for_true(check: Any, key: str):
+    assert check({key: False, "advice": "No."}) == (False, "No.")
+    with pytest.raises(ValueError, match=f"\"{key}\" must be true or false, not 'false'"):
+        check({key: "false", "advice": "No."})
+
+
 def test_majority_vote_counts_the_votes():
     assert ask("majority_vote") == "good: 4, bad: 1\nmajority: good\n"
 
@@ -119,7 +128,7 @@ MODELS = {
         "try 1: No.\ntry 2: No.\ntry 3: No.\n\nZip it.\n",
     ),
     "llm_as_judge": (
-        {"shorter": "Short.", "strict editor": '{"good": true, "advice": ""}'},
+        {"Shorten": "Short.", "strict editor": '{"good": true, "advice": ""}'},
         "1. Short.\n   good enough\n",
     ),
     "majority_vote": ({"Is the mood": "Good."}, "good: 5\nmajority: good\n"),
