@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cookbook import llm_as_judge, supervisor
+from cookbook import llm_as_judge, supervisor, tool_calling
 from tests.cookbook.runner import NEEDS, ask, run
 from tests.model_server import model_server
 
@@ -37,6 +37,29 @@ def test_tool_calling_counts_the_days_of_this_year():
     assert ask("tool_calling", "How many days are left this year?").endswith(answer)
 
 
+def test_tool_calling_by_rule_says_what_went_wrong_with_a_tool():
+    assert ask("tool_calling", "How long until 2027-13-01?").endswith(
+        "\n2027-13-01 gave an error: ValueError: month must be in 1..12.\n"
+    )
+
+
+def test_the_description_of_a_tool_has_its_types_and_what_may_be_left_out():
+    def find(word: str, limit: int, least: float = 0.5, exact: bool = False) -> str:
+        """Find a word."""
+        return ""
+
+    function = tool_calling.schema(find)["function"]
+    assert (function["name"], function["description"]) == ("find", "Find a word.")
+    assert function["parameters"] == {
+        "type": "object",
+        "properties": {
+            "word": {"type": "string"}, "limit": {"type": "integer"},
+            "least": {"type": "number"}, "exact": {"type": "boolean"},
+        },
+        "required": ["word", "limit"],
+    }  # fmt: skip
+
+
 def tool_call(number: int, name: str, **arguments: str) -> dict[str, object]:
     function = {"name": name, "arguments": json.dumps(arguments)}
     return {"id": f"id{number}", "type": "function", "function": function}
@@ -52,7 +75,7 @@ def test_tool_calling_gives_a_model_the_results_and_the_errors_of_its_calls():
     assert [tool["function"]["name"] for tool in first["tools"]] == ["calculate", "days_until"]
     assert [(message["tool_call_id"], message["content"]) for message in second["messages"][3:]] == [
         ("id1", "42"),
-        ("id2", "ValueError: not arithmetic: open('x')"),
+        ("id2", "error: ValueError: not arithmetic: open('x')"),
     ]
     assert second["messages"][2]["tool_calls"] == calls
 
