@@ -29,7 +29,7 @@ def backoff(base=1.0, cap=60.0, rng=random.random):
     def wait(attempt, error):
         if not worth_retrying(error):
             return None
-        return retry_after(error) + rng() * min(cap, base * 2**attempt)
+        return seconds_asked_for(error) + rng() * min(cap, base * 2**attempt)
 
     return wait
 
@@ -42,7 +42,7 @@ def worth_retrying(error):
     return any(re.search("connect|network|timeout", kind.__name__, re.IGNORECASE) for kind in type(error).__mro__)
 
 
-def retry_after(error):
+def seconds_asked_for(error):
     """The seconds that the service asks for, 0 if it does not; a date is not read."""
     told = getattr(getattr(error, "response", None), "headers", {}).get("retry-after", "")
     return float(told) if re.fullmatch(r"\d+(\.\d+)?", told) else 0.0

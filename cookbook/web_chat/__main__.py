@@ -76,7 +76,7 @@ class Message(BaseModel):
 async def events_of(messages: list[Message]):
     """The events of one answer. However the request ends, FastAPI closes what it depends on, and that cancels the run.
 
-    An `aclosing` inside of `chat` is not enough: it never learns that a client left while output was waiting to be sent.
+    An `aclosing` in `chat` is not enough: it never learns that a client left while output was waiting to be sent.
     """
     async with aclosing(stream(flow, {"messages": [message.model_dump() for message in messages]})) as events:
         yield events
