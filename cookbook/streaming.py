@@ -67,8 +67,8 @@ async def answer():
     if showing.cancelled():
         print("\n(stopped; nothing is left running)")
     else:
-        print()
         showing.result()  # raises what went wrong
+        print()
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, left
 
