@@ -1,82 +1,106 @@
-"""Thinking step by step: a node that loops on itself, one small step a visit, until nothing is left.
+"""Chain of thought: one step a visit, by a plan that is kept in the store, and revised where it fails.
 
-    python -m cookbook.chain_of_thought "(2 + 3) * 4 - 6 / 2"
+    python -m cookbook.chain_of_thought fox goose corn     (each eats the next, where the farmer is not)
 
-What was thought so far goes into the next prompt. Without a model the problem is arithmetic, and a
-step works out one operation.
+A farmer brings things over a river, one at a time. What was thought so far and what is left of the plan
+go into each prompt. The first step of the plan that comes back is taken, unless the puzzle forbids it:
+then the model is told why, and thinks again. Without a model, a rule tries one thing after the other.
 """
 
-import ast
-import operator
+from itertools import pairwise
 
 from cookbook.llm import ask_for_data, retry_after
 from cookbook.terminal import argument, run
 from pocketflow import Flow, Node
 
-MOST_STEPS = 30
+FARMER, NOTHING = "farmer", "nothing"
 PROMPT = """
-Solve the problem one small step at a time.
+A farmer wants to bring these over a river: {things}.
+His boat holds him and one of them. Where he is not, each of them eats the next.
 
-Problem: {problem}
-Steps so far:
-{steps}
+Now on the near bank, with all others on the far bank: {near}
+Your thoughts so far:
+{thoughts}
+Your plan from here: {plan}
 
-Do the next step only. Reply with JSON:
-{{"step": "what you did", "left": "what is left of the problem, or the answer", "done": true or false}}
+Think about the next crossing, and revise the plan where it fails. Reply with JSON:
+{{"thought": "in one sentence", "plan": ["what he takes across now, or nothing", "what then", ...]}}
+An empty plan says that there is no way.
 """
-OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
 class Think(Node):
     def prep(self, shared):
-        return shared["problem"], shared["left"], shared["steps"]
+        return shared["things"], shared["near"], shared["thoughts"], shared["plan"]
 
     def exec(self, inputs):
-        problem, left, steps = inputs
-        prompt = PROMPT.format(problem=problem, steps="\n".join(steps))
-        return ask_for_data(prompt, check, offline=lambda: work_out_one(left))
+        things, near, thoughts, plan = inputs
+        now = in_words(sorted(near[-1]))
+        prompt = PROMPT.format(things=in_words(things), near=now, thoughts="\n".join(thoughts), plan=in_words(plan))
+        return ask_for_data(prompt, lambda idea: check(idea, things, near), offline=lambda: revise(plan, things, near))
 
-    def post(self, shared, inputs, thought):
-        shared["left"] = thought["left"]
-        shared["steps"].append(f"{thought['step']}, which leaves {thought['left']}")
-        print(f"{len(shared['steps'])}. {shared['steps'][-1]}")
-        return "done" if thought["done"] or len(shared["steps"]) == MOST_STEPS else "think"
+    def post(self, shared, inputs, idea):
+        thought, plan = idea
+        shared["thoughts"].append(thought)
+        print(f"{len(shared['thoughts'])}. {thought}\n   Plan: {in_words(plan)}")
+        if not plan:
+            return "done"
+        step, *shared["plan"] = plan
+        shared["near"].append(cross(step, shared["things"], shared["near"]))
+        return "think" if shared["near"][-1] else "done"
 
 
 class Conclude(Node):
     def post(self, shared, prep_res, exec_res):
-        print(f"Answer: {shared['left']}")
+        *crossings, near = shared["near"]
+        print("There is no way." if near else f"All are over after crossing {len(crossings)}.")
 
 
-def check(thought):
-    if not isinstance(thought["done"], bool):
-        raise ValueError('"done" must be true or false')
-    return {"step": str(thought["step"]), "left": str(thought["left"]), "done": thought["done"]}
+def in_words(names):
+    return ", ".join(names) or "none"
 
 
-class OneOperation(ast.NodeTransformer):
-    """Replaces the first operation whose two sides are numbers by its result."""
-
-    step = None
-
-    def visit_BinOp(self, node):
-        self.generic_visit(node)  # inner operations first
-        if self.step is None and type(node.op) in OPERATORS:
-            left, right = ast.literal_eval(node.left), ast.literal_eval(node.right)
-            value = OPERATORS[type(node.op)](left, right)
-            self.step = f"{ast.unparse(node)} = {value:g}"
-            return ast.Constant(int(value) if value == int(value) else value)
-        return node
+def check(idea, things, near):
+    thought, plan = str(idea["thought"]), [str(step) for step in idea["plan"]]
+    if plan:
+        cross(plan[0], things, near)
+    return thought, plan
 
 
-def work_out_one(problem):
-    one = OneOperation()
-    try:
-        left = one.visit(ast.parse(problem, mode="eval"))
-    except (SyntaxError, ValueError, ZeroDivisionError) as error:
-        return {"step": f"stopped: {error}", "left": "unknown", "done": True}
-    done = not any(isinstance(node, ast.BinOp) for node in ast.walk(left))
-    return {"step": one.step or "nothing to do", "left": ast.unparse(left), "done": done}
+def cross(take, things, near):
+    """Who is on the near bank after the next crossing; a ValueError says why it is forbidden."""
+    here = near[-1] if FARMER in near[-1] else {FARMER, *things} - near[-1]
+    crew = {FARMER, take} - {NOTHING}
+    if not crew <= here:
+        raise ValueError(f"there is no {take} where he is")
+    for eater, eaten in pairwise(things):
+        if {eater, eaten} <= here - crew:
+            raise ValueError(f"the {eater} would eat the {eaten}")
+    after = near[-1] ^ crew
+    if after in near:
+        raise ValueError("all would be as it was before")
+    return after
+
+
+def revise(plan, things, near):
+    """Go by the plan; where its next step is forbidden, take what may be taken, and plan the rest anew."""
+    thought = ""
+    for step in dict.fromkeys([*plan[:1], *things, NOTHING]):
+        try:
+            after = cross(step, things, near)
+        except ValueError as doubt:
+            thought += f"{step}? No, {doubt}. "
+        else:
+            plan = plan if [step] == plan[:1] else [step, *one_by_one(things, after, step)]
+            return {"thought": f"{thought}{step}? Yes.", "plan": plan}
+    return {"thought": thought.strip(), "plan": []}
+
+
+def one_by_one(things, near, taken):
+    """The crossings that bring over what is on the near bank, at last what he has just taken back there."""
+    left = sorted((thing for thing in things if thing in near), key=lambda thing: thing == taken)
+    crossings = [step for thing in left for step in (NOTHING, thing)]
+    return crossings[1:] if FARMER in near else crossings
 
 
 think = Think(max_retries=3, wait=retry_after)
@@ -86,8 +110,9 @@ flow = Flow(start=think)
 
 
 def main():
-    problem = argument("(2 + 3) * 4 - 6 / 2")
-    flow.run({"problem": problem, "left": problem, "steps": []})
+    things = argument("wolf goat cabbage").split()
+    near = [{FARMER, *things}]  # who is on the near bank: at first, and after each crossing
+    flow.run({"things": things, "near": near, "thoughts": [], "plan": []})
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def call_with_tools(
 
     tools: as the protocol has them, {"type": "function", "function": {"name", "description", "parameters"}}.
     The message is made to be appended to `messages`, followed by one {"role": "tool", "tool_call_id": ...,
-    "content": ...} for each of its calls. `offline()` returns such a message.
+    "content": ...} for each of its calls. `offline()` returns such a message, which `asking_for` makes.
     """
     if not has_model():
         return _by_rule(offline)
@@ -134,6 +134,13 @@ def call_with_tools(
         completion = client.chat.completions.create(**_request(messages), tools=tools)
     _answer(completion)  # raises where there is no message
     return cast("dict[str, Any]", completion.choices[0].message.model_dump(exclude_none=True))
+
+
+def asking_for(calls: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """The message of a model that asks for tools: of each the name and the arguments."""
+    functions = [{"name": name, "arguments": json.dumps(arguments)} for name, arguments in calls]
+    asked = [{"id": f"call_{n}", "type": "function", "function": function} for n, function in enumerate(functions)]
+    return {"role": "assistant", "content": None, "tool_calls": asked}
 
 
 def read_data(text: str) -> Any:

@@ -19,7 +19,7 @@ import shlex
 import sys
 import textwrap
 
-from cookbook.llm import call_with_tools, retry_after
+from cookbook.llm import asking_for, call_with_tools, retry_after
 from cookbook.terminal import run
 from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode, Node
 
@@ -116,20 +116,14 @@ def next_message(messages):
     results = [message["content"] for message in messages if message["role"] == "tool"]
     found = [result for result in results if not result.startswith("error: ")]
     if results in ([], [DIED]):
-        return asking("research", "question", [messages[0]["content"]])
+        return asking_for([("research", {"question": messages[0]["content"]})])
     if found and "signature" not in asked:
-        return asking("signature", "name", re.findall(r"\[([\w.]+)\]", found[0]))
+        names = dict.fromkeys(re.findall(r"\[([\w.]+)\]", found[0]))
+        return asking_for([("signature", {"name": name}) for name in names])
     answer, *signatures = found or ["The tools found nothing."]
     for signature in signatures:
         answer = answer.replace(f"[{signature.partition('(')[0]}]", f"[{signature}]")
     return {"role": "assistant", "content": answer}
-
-
-def asking(tool, parameter, values):
-    """A message that asks for a tool once for each value."""
-    functions = [{"name": tool, "arguments": json.dumps({parameter: value})} for value in dict.fromkeys(values)]
-    calls = [{"id": f"{tool}_{n}", "type": "function", "function": function} for n, function in enumerate(functions)]
-    return {"role": "assistant", "content": None, "tool_calls": calls}
 
 
 connect, decide, call_tools = Connect(), Decide(max_retries=3, wait=retry_after), CallTools()

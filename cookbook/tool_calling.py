@@ -14,7 +14,7 @@ import json
 import operator
 import re
 
-from cookbook.llm import call_with_tools, retry_after
+from cookbook.llm import asking_for, call_with_tools, retry_after
 from cookbook.terminal import argument, run
 from pocketflow import BatchNode, Flow, Node
 
@@ -109,11 +109,7 @@ def call_message(question):
     if "this year" in question:
         dates.append(f"{datetime.date.today().year}-12-31")
     calls = [("calculate", {"expression": text}) for text in sums] + [("days_until", {"date": date}) for date in dates]
-    if not calls:
-        return {"role": "assistant", "content": "There is nothing to work out in that."}
-    functions = [{"name": name, "arguments": json.dumps(arguments)} for name, arguments in calls]
-    calls = [{"id": f"call_{n}", "type": "function", "function": function} for n, function in enumerate(functions)]
-    return {"role": "assistant", "content": None, "tool_calls": calls}
+    return asking_for(calls) if calls else {"role": "assistant", "content": "There is nothing to work out in that."}
 
 
 def in_words(function, result):

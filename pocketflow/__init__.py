@@ -32,7 +32,7 @@ A node works in three phases; a flow follows the action that each node's `post` 
           AsyncBatchFlow, AsyncParallelBatchFlow    (each a BatchFlow too)
           AsyncParallelFlow                         branches that run at once
 
-What surprises some: a visit works on a shallow copy of its node, so what must last belongs in
+What may surprise you: a visit works on a shallow copy of its node, so what must last belongs in
 `shared`; a flow's params replace those of its nodes; the last action inside a nested flow picks
 the edge out of it; nothing limits the number of steps; `a >> [b >> c, d]` has a branch that starts
 at c, the value of `b >> c`. An error gets notes: its attempts, item, node, and each flow around it.
@@ -72,14 +72,14 @@ watcher: ContextVar[Any] = ContextVar("watcher", default=None)
 
 do(role, node, work, *args, index=None), do_async: return what `work(*args)` returns. role: "run" by user code,
     "visit", "prep", "exec", "entry" of a batch flow, "branch"; index: that of the item, entry or branch.
-executing: inside of an "exec", its node, else None; so `_exec` knows whether `do` has begun.
+executing: inside an "exec", its node, else None; so `_exec` knows whether `do` has begun.
 tell(method, *args): returns what there is to wait for, or None; a sync node does not wait.
 """
 _watching = watcher.get  # asked inline where work begins: a call there would make a step a third slower
 
 
 class FlowWarning(UserWarning):
-    """The category of all warnings of this package. Make it an error to have strict flows."""
+    """The category of all warnings of this package. Turn it into an error to make flows strict."""
 
 
 class BaseNode:
@@ -189,8 +189,8 @@ class Node(BaseNode):
 
     max_retries: how many times `exec` is called at most, the first one included; at least 1.
     wait: seconds between two attempts, or a callable `(attempt, error) -> seconds`, with attempt
-        counting from 0; if it returns None, there is no other attempt.
-    cur_retry: the attempt that runs, from 0; afterwards the last one, but 0 in an async node.
+        counting from 0; if it returns None, no further attempt is made.
+    cur_retry: the current attempt, from 0; after `exec`, the last one, or 0 in an async node.
     """
 
     cur_retry: int = 0
@@ -266,7 +266,7 @@ class Flow(BaseNode):
             _refuse_edge(curr, action)
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
-        """Return the action of the flow; `exec_res` is the last action inside of it."""
+        """Return the action of the flow; `exec_res` is the last action inside it."""
         return exec_res
 
     def _orch(self, shared: Any, params: dict[str, Any] | None = None) -> Any:
@@ -319,9 +319,9 @@ _retrying: ContextVar[tuple[Any, int]] = ContextVar("retrying", default=(None, 0
 class AsyncNode(Node):
     """A `Node` whose phases are coroutines, in an `AsyncFlow`.
 
-    `exec_async` may be an async generator. Hooks and streams hear what it yields at once; a dict
-    with a "type" is an event. Its result is its last event of the type `stream_end_type`, without
-    "type"; or, if there is none, the list of all that it yielded except events.
+    `exec_async` may be an async generator. Hooks and streams get each value as it is yielded; a dict
+    with a "type" is an event. The result is the last event whose type is `stream_end_type`, without
+    its "type"; if there is none, it is the list of the yielded values that are not events.
 
     For a timeout, or one limit on the calls of all nodes and requests, wrap the call itself:
 
@@ -426,7 +426,7 @@ class AsyncFlow(Flow, AsyncNode):
     _run = AsyncNode._run  # pyright: ignore[reportAssignmentType]  # which refuses; that of Flow would come first
 
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
-        """Return the action of the flow; `exec_res` is the last action inside of it."""
+        """Return the action of the flow; `exec_res` is the last action inside it."""
         return exec_res
 
     async def _orch_async(self, shared: Any, params: dict[str, Any] | None = None) -> Any:
@@ -470,12 +470,12 @@ class AsyncBatchFlow(AsyncFlow, BatchFlow):
 class AsyncParallelBatchNode(AsyncNode, BatchNode):
     """An `AsyncBatchNode` that runs its items at once; results are in the order of the items.
 
-    max_concurrency: how many run at once at most, started in order; None means all. A class
-        attribute, or a keyword, which wins. With a limit, a million items need no million tasks.
+    max_concurrency: how many run at once at most, started in order; None means all. Set it on
+        the class or as a keyword, which wins. With a limit, a million items need no million tasks.
 
     When an item fails for good, no other begins, and those that run are cancelled and awaited
-    before its error is raised: nothing touches `shared` afterwards. If the error is no `Exception`,
-    as that of a pause, those that run may finish first.
+    before its error is raised: nothing touches `shared` afterwards. If the error is not an
+    `Exception` (that of a pause, for example), the running items may finish first.
     """
 
     max_concurrency: int | None = None
@@ -497,7 +497,7 @@ class AsyncParallelBatchFlow(AsyncFlow, BatchFlow):
         super().__init__(start)
         _set_limit(self, max_concurrency)
 
-    _run_async = AsyncBatchFlow._run_async  # of which it is no subclass
+    _run_async = AsyncBatchFlow._run_async  # which is not a base of this class
 
 
 class AsyncParallelFlow(AsyncFlow):
@@ -614,11 +614,11 @@ def _target(node: Any) -> Any:
         return AsyncParallelFlow(*node)
     if isinstance(node, _Edge):
         edge = f'{name_of(node.source)} - "{node.action}" >> node'
-        raise TypeError(f"an edge is no node: write {edge} on a line of its own")
+        raise TypeError(f"an edge is not a node: write {edge} on a line of its own")
     if isinstance(node, type):
-        raise TypeError(f"a class is no node: write {node.__name__}()")
+        raise TypeError(f"a class is not a node: write {node.__name__}()")
     if isinstance(node, str):
-        raise TypeError(f"{node!r} is no node; to name an action, write node - {node!r} >> other")
+        raise TypeError(f"{node!r} is not a node; to name an action, write node - {node!r} >> other")
     return node
 
 

@@ -74,7 +74,7 @@ Serve flows over HTTP, with a page to start, see, answer and replay their runs.
 
 Only this machine can reach it, unless --host says otherwise, which needs a --token. Runs go on when
 the page is closed. They are kept in the journal, where those of `{PROGRAM} run` are seen as well;
-one that was stopped in any way, with the server too, can be resumed.
+a run that stopped for any reason, even with the server, can be resumed.
 
   {PROGRAM} serve hello.py:flow --journal runs.db
   {PROGRAM} serve article=article.py:flow hello.py --journal postgresql://flows@db/flows
@@ -244,7 +244,7 @@ def _list_history(journal: Any, args: argparse.Namespace) -> None:
 
 def _serve(args: argparse.Namespace) -> None:
     if args.token is None and not _is_loopback(args.host):
-        raise _End(UNUSABLE, f"--host {args.host} lets others in: add --token, which they have to bring")
+        raise _End(UNUSABLE, f"--host {args.host} is reachable from other machines: add --token")
     try:
         from pocketflow.serve.server import serve
     except ImportError as error:
@@ -443,7 +443,7 @@ def _load(args: argparse.Namespace) -> Any:
     is_alone = not (others or args.with_ or args.final_vars or args.reload)
     is_flow = bool(split(target)[1]) or target.endswith(".py")
     if is_flow and not is_alone:
-        raise _End(UNUSABLE, f"{target} goes alone: more targets, --with, --final-vars and --reload make dataflows")
+        raise _End(UNUSABLE, f"{target} is a flow: more targets, --with, --final-vars and --reload are for dataflows")
     with _blaming(*args.target):
         if is_flow or (is_alone and flows_of(module_named(target, base_dir="."))):
             return flow_of(target, base_dir=".")
@@ -555,7 +555,7 @@ def _check_inputs(flow: Any, shared: dict[str, Any], args: argparse.Namespace) -
     if not _is_dataflow(flow) or args.journal is not None:
         return
     for output in (output for task in flow.tasks.values() for output in task.outputs if output in shared):
-        raise _End(UNUSABLE, f"the input {output!r} is what a task stores: rename one")
+        raise _End(UNUSABLE, f"the input {output!r} is also stored by a task: rename one of them")
     try:
         asyncio.run(flow.prep_async(dict(shared)))
     except (LookupError, ValueError) as error:
@@ -673,11 +673,11 @@ def _add_target(parser: Any) -> None:
         "--with",
         dest="with_",
         metavar="MODULE",
-        help="more modules; if two functions have one name, the later one counts",
+        help="more modules; if two functions have the same name, the later one wins",
         **several,
     )
     modules.add_argument("--final-vars", metavar="NAME", help="the values that are wanted; default: all", **several)
-    modules.add_argument("--reload", action="store_true", help="read the sources again, and not Python's cache")
+    modules.add_argument("--reload", action="store_true", help="re-read the sources instead of Python's cache")
 
 
 def _add_input(parser: Any) -> None:
@@ -695,7 +695,7 @@ def _add_watching(parser: Any) -> None:
     group.add_argument("--progress", action="store_true", help="show on stderr what runs")
     group.add_argument("--trace", metavar="FILE", help="write what ran when: run.html to read, run.json for Perfetto")
     group.add_argument("--strict", action="store_true", help="treat warnings of flows and findings of check as errors")
-    group.add_argument("--log-level", choices=levels, default="WARNING", help="of the log messages on stderr")
+    group.add_argument("--log-level", choices=levels, default="WARNING", help="the level of the log messages on stderr")
 
 
 def _add_journal(parser: Any) -> None:

@@ -15,7 +15,7 @@ see the same as in any other flow. While a dataflow runs as a node, its intermed
 `shared` too; when it is done, only its final values are left there.
 
 A limit holds for one run. For a limit on all requests of a server, use plain Python: a semaphore
-inside of async functions, and one executor for the sync functions of all dataflows:
+inside async functions, and one executor for the sync functions of all dataflows:
 
     >>> llm_slots, threads = asyncio.Semaphore(4), ThreadPoolExecutor(4)
     >>> async def answer(question):
@@ -120,7 +120,7 @@ class Task(ExecutorNode):
         self.keys = {**dict(mapping or {}), **self.each}
         self.flow = function if isinstance(function, BaseNode) else None
         if self.flow is None:
-            self.function: Callable[..., Any] = function  # type: ignore[assignment]  # it is no node
+            self.function: Callable[..., Any] = function  # type: ignore[assignment]  # it is not a node
             self.__doc__ = function.__doc__
             self.name = name or str(getattr(function, "__name__", type(function).__name__))
             self.parameters = _parameters(self.name, self.function)
@@ -392,7 +392,7 @@ class Result(Mapping[str, Any]):
         return f"Result({{{', '.join(f'{name!r}: {value!r}' for name, value in values)}}})"
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as data for JSON: what JSON does not know as its repr, a value that failed as None."""
+        """The result as data for JSON: what JSON lacks becomes its repr, and a value that failed becomes None."""
         errors = {
             name: {"error": repr(error), "notes": list(getattr(error, "__notes__", []))}
             for name, error in self.errors.items()
@@ -406,8 +406,8 @@ class Dataflow(AsyncFlow):
     """Runs functions as soon as their inputs are there; a program of its own, or a node of a flow.
 
     sources: functions, tasks, flows, modules, or names of modules. The tasks of a module are the
-        public functions and tasks that it defines. If two have one name, the later one counts. A flow
-        is a task with a store of its own; if it is a dataflow, its outputs are those of the task.
+        public functions and tasks that it defines. If two have the same name, the later one wins. A
+        flow is a task with a store of its own; if it is a dataflow, its outputs are those of the task.
     final_vars: the names of the values that are wanted; None means all. Only what they need runs.
     max_concurrency: how many tasks run at once at most, and how many elements of a task with `each`;
         also the number of threads for sync functions. None means no limit, and 32 threads.
@@ -486,14 +486,14 @@ class Dataflow(AsyncFlow):
         final_vars: used in place of those of the dataflow.
         overrides: name -> value that replaces the result of a task, which then does not run.
         reload: read the source of each module again first.
-        Raises: `RuntimeError` inside of a running event loop.
+        Raises: `RuntimeError` inside a running event loop.
         """
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             pass  # and not here, or every error of the run would have this one as its context
         else:
-            raise RuntimeError("execute() inside of a running event loop: write await dataflow.execute_async(...)")
+            raise RuntimeError("execute() inside a running event loop: write await dataflow.execute_async(...)")
         return asyncio.run(self.execute_async(inputs, final_vars=final_vars, overrides=overrides, reload=reload))
 
     async def execute_async(
@@ -504,7 +504,7 @@ class Dataflow(AsyncFlow):
         overrides: Mapping[str, Any] | None = None,
         reload: bool = False,
     ) -> Result:
-        """What `execute` does, inside of an event loop."""
+        """What `execute` does, inside an event loop."""
         if reload:
             self._reload()
         flow, plan = copy.copy(self), self._plan
@@ -514,7 +514,7 @@ class Dataflow(AsyncFlow):
         shared = dict(inputs or {})
         for name in shared:
             if name in plan.makers:
-                raise ValueError(f"the input {name!r} is what the task {plan.makers[name]} stores: write overrides=")
+                raise ValueError(f"the input {name!r} is also stored by the task {plan.makers[name]}: write overrides=")
         shared.update(overrides or {})
         flow._result = result = Result()
         started = time.perf_counter()
@@ -800,7 +800,7 @@ def _tasks_of(source: Any) -> list[Task]:
         return [found if isinstance(found, Task) else task(found) for found in functions_of(source).values()]
     if inspect.isfunction(source):
         return [task(source)]
-    raise TypeError(f"{source!r} is no source: write a function, a task, a flow, a module, or the name of one")
+    raise TypeError(f"{source!r} is not a source: write a function, a task, a flow, a module, or the name of one")
 
 
 def _makers(tasks: Mapping[str, Task]) -> dict[str, str]:

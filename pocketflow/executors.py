@@ -151,7 +151,7 @@ class ExecutorNode(AsyncNode):
 
     executor: a `concurrent.futures.Executor`, which stays open; or a callable that makes one for
         each visit, which is closed before `post`, such as `ProcessPoolExecutor`; or a `Pool`; None
-        means a thread of its own. A class attribute, or a keyword, which wins.
+        means a thread of its own. Set it on the class or as a keyword, which wins.
 
     Write `prep`, `exec`, `exec_fallback` and `post` as in a `Node`. Threads get a copy of the
     context, so hooks, `emit` and `cur_retry` work there. Another process gets the class, the
@@ -278,7 +278,7 @@ class _Outside:
     def tell(self, method: str, *args: Any) -> None:
         if method == "on_event":
             raise RuntimeError(
-                f"{args[0]!r:.100} was emitted in a worker process, outside of the run: return what is to be told, "
+                f"{args[0]!r:.100} was emitted in a worker process, outside of the run: return it from exec, "
                 "and emit it in post"
             )
 
@@ -325,7 +325,7 @@ def _culprit(function: Callable[..., Any], args: tuple[Any, ...]) -> str:
             return f"its class {cls.__qualname__} cannot be pickled; define it at the top of a module"
         for name, value in attributes.items():
             if not _travels(value):
-                return f"its attribute {name} = {value!r:.100} cannot be pickled; make {name} inside of exec"
+                return f"its attribute {name} = {value!r:.100} cannot be pickled; make {name} inside exec"
         return "its item cannot be pickled; send what makes it, such as a path"
     if not _travels(function):
         return f"{function!r:.100} cannot be pickled; define it at the top of a module"
@@ -368,7 +368,7 @@ def _unpacked(title: Callable[[], str], parcel: bytes) -> Any:
     try:
         result, error, text = pickle.loads(parcel)
     except Exception as error:
-        raise TypeError(f"{title()} returned what cannot be read here: {error!r}") from error
+        raise TypeError(f"{title()} returned a value that cannot be unpickled here: {error!r}") from error
     if error is not None:
         raise error from _Traceback(text)
     return result

@@ -18,7 +18,7 @@
     start Flow/0:Greet/exec
     event Flow/0:Greet/exec greeting
 
-A hook sees all that runs inside of its block: nested flows, tasks, and threads that run in a copy
+A hook sees all that runs inside its block: nested flows, tasks, and threads that run in a copy
 of the context, as those of `asyncio.to_thread` do. Without a hook, no steps are made.
 """
 
@@ -42,7 +42,7 @@ class Step:
     kind: "flow" or "node" for a visit, "prep" for its prep, "exec" for the exec of one item, with
         all of its attempts; an entry of a batch flow and a parallel branch are a "flow".
     node, name: whose work it is; the name is its `name` attribute if that is a string, else that of its class.
-    parent: the step that this one runs inside of; None for the outermost.
+    parent: the step that this one runs inside; None for the outermost.
     index: of the item, entry or branch; None elsewhere.
     shared: the store; None in an exec step.
     input: the item or prep result of an exec step, the params of a batch entry; None elsewhere.
@@ -58,7 +58,7 @@ class Step:
         PARENT/prep      the prep of a visit
         PARENT/exec      the exec of a node
         PARENT/exec[I]   the exec of the I-th item of a batch
-        PARENT/~N:NAME   the N-th flow or node that user code runs inside of a step
+        PARENT/~N:NAME   the N-th flow or node that user code runs inside a step
 
         In a path, each of `/ [ ] : ~ %` in a name becomes % and two hexadecimal digits.
     """
@@ -70,7 +70,7 @@ class Step:
         self.input: Any = None
         self.attempt, self.skipped = 0, False
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._visits = self._runs = self._execs = 0  # how many have begun inside of this one
+        self._visits = self._runs = self._execs = 0  # how many have begun inside this one
         if role in ("prep", "exec"):
             self.kind = role
         else:
@@ -115,19 +115,19 @@ def escaped(name: str) -> str:
 
 
 class Skip:
-    """Return this from `Hook.on_start` to skip the work; `result` is used as what it would have returned."""
+    """Return this from `Hook.on_start` to skip the work; `result` is used in place of what it would return."""
 
     def __init__(self, result: Any = None) -> None:
         self.result = result
 
 
 class Hook:
-    """Sees each step that runs inside of `with hook:`. Override what you need.
+    """Sees each step that runs inside `with hook:`. Override what you need.
 
     A hook whose `on_start` returned gets exactly one `on_end` or `on_error`. Inner hooks are called
     after the outer ones at a start, and before them at an end or error; a hook that is entered twice
-    is called once. It is called in the thread that does the work. Its exception fails the step, with
-    a note that names the hook; one that `emit` raises inside of an exec is retried like any other.
+    is called once. It is called in the thread that does the work. An exception that it raises fails the
+    step, with a note that names the hook; one that `emit` raises inside an exec is retried like any other.
 
     Where `step.loop` is set, each method may return an awaitable, and the run waits for it.
     """
@@ -143,7 +143,7 @@ class Hook:
         """`step` begins. Return `Skip(result)` to skip it; the first Skip wins."""
 
     def on_event(self, step: Step, event: dict[str, Any]) -> Any:
-        """`event` was emitted inside of `step`. It is the very dict, so a hook may answer by writing into it."""
+        """`event` was emitted inside `step`. It is the emitted dict itself, so a hook may answer by writing into it."""
 
     def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> Any:
         """Attempt number `attempt`, from 0, failed; the next begins in `wait` seconds."""

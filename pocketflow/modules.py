@@ -91,7 +91,7 @@ def functions_of(module: ModuleType) -> dict[str, Any]:
 
 
 def module_named(name: str, base_dir: str | Path | None = None) -> ModuleType:
-    """The module of a name, which is tried as it is, with "_" for "-", and both inside of `pipelines`.
+    """The module of a name, which is tried as it is, with "_" for "-", and both inside `pipelines`.
 
     base_dir: a folder whose files come first, even those with the name of a module of Python's.
         None: only what can be imported.

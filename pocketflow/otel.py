@@ -4,20 +4,20 @@
         flow.run(shared)
 
 Needs the extra `otel`. A span's parent is the span that is current when it begins, and while it
-runs it is the current one itself: a run is inside of the request that a web framework traces, and
-the calls of an instrumented client are inside of the node that made them. Tokens are those of
+runs it is the current one itself: a run is inside the request that a web framework traces, and
+the calls of an instrumented client are inside the node that made them. Tokens are those of
 `usage` events; the names follow the conventions for generative AI:
 
     gen_ai.operation.name        "invoke_workflow", for the outermost flow or node
     gen_ai.workflow.name         its name
     gen_ai.request.model         the model of the last call in a visit
-    gen_ai.usage.input_tokens    of all calls in a visit itself, not of visits inside of it;
+    gen_ai.usage.input_tokens    of all calls in a visit itself, not of visits inside it;
     gen_ai.usage.output_tokens   so the sum over all spans is that of the run
     error.type                   the class of the error that ended it, if any
     pocketflow.path              the path of the step
     pocketflow.action            the action of a visit, if any
     pocketflow.skipped           true if a hook's `Skip` replaced the work
-    pocketflow.cancelled         true if something that is no `Exception` ended it, such as a pause
+    pocketflow.cancelled         true if something that is not an `Exception` ended it, such as a pause
 
 A retry is an event of its span: "retry", with attempt (from 0), wait (seconds) and error.type.
 """
@@ -40,7 +40,7 @@ __all__ = ["OpenTelemetry"]
 
 
 class _Open:
-    """A span that runs, what was current before it, and what the calls inside of it used."""
+    """A span that runs, what was current before it, and what the calls inside it used."""
 
     def __init__(self, span: Span) -> None:
         self.span = span

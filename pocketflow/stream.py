@@ -42,11 +42,11 @@ async def stream(flow: Any, shared: Any, *, buffer: int = 64) -> AsyncGenerator[
 
     flow: a flow or node (a sync one runs in a thread); or an async function of `shared`, such as
         `lambda shared: journal.run_async(flow, shared, run_id="monday")`.
-    buffer: how many events may wait to be read. When it is full, those that make more events have to
-        wait, with one event each: async generators, `await emit`, threads, and visits of sync nodes.
+    buffer: how many events may wait to be read. When it is full, whatever emits more has to wait,
+        each with one event: async generators, `await emit`, threads, and visits of sync nodes.
 
     An event is a dict with "type", "node" and "path" (the node's) and, in a batch or a branch,
-    "item" (its index). A yielded value that is no event becomes {"type": "chunk", "chunk": value}.
+    "item" (its index). A yielded value that is not an event becomes {"type": "chunk", "chunk": value}.
     Beside the events that are emitted inside, there are:
 
         node_start              of nodes and flows; kind ("node" or "flow")
@@ -56,8 +56,8 @@ async def stream(flow: Any, shared: Any, *, buffer: int = 64) -> AsyncGenerator[
         node_error              error (its repr): once, from the innermost node that failed
 
     An error of the run is raised after the events before it. Closing the stream cancels the run
-    and waits for its end; a sync flow finishes the step that runs, or the attempt that does, and begins no
-    other. So write:
+    and waits for its end; a sync flow finishes its current step or attempt, and begins no other.
+    So write:
 
         async with contextlib.aclosing(stream(flow, shared)) as events:
             async for event in events: ...

@@ -35,7 +35,7 @@ def short(value: Any, longest: int = 120) -> str:
 
 
 def plain(value: Any, around: tuple[int, ...] = ()) -> Any:
-    """A value as JSON takes it: keys as text, "..." for what is inside of itself, and the repr of what JSON lacks."""
+    """A value as JSON takes it: keys as text, "..." for what is inside itself, and the repr of what JSON lacks."""
     if id(value) in around:
         return "..."
     if isinstance(value, dict):

@@ -16,7 +16,7 @@ Each line says when a step began, counted from the first one, and how long it to
 
 `trace.save("run.html")` writes a page that needs no network, and `trace.save("run.json")` a file for
 ui.perfetto.dev and speedscope.app. In a notebook, a trace as the last line of a cell shows its page. A
-trace is a hook: it sees all that runs inside of its block, also in tasks and threads.
+trace is a hook: it sees all that runs inside its block, also in tasks and threads.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ class Usage(NamedTuple):
 class Span:
     """What a `Trace` keeps of a step: nothing of the node or the store.
 
-    parent: the span that it ran inside of; None for the outermost.
+    parent: the span that it ran inside; None for the outermost.
     kind: that of the step; or "entry" for an entry of a batch flow, and "branch" for a branch.
     name, path: those of the step. All texts are printable: what is not is escaped.
     start, end: seconds of the clock of the trace; `end` is None while it runs.
     state: "running", "done", "skipped" (a hook's `Skip` replaced the work), "failed", or
-        "cancelled" (ended by something that is no `Exception`: a cancellation, a pause, Ctrl-C).
+        "cancelled" (ended by something that is not an `Exception`: a cancellation, a pause, Ctrl-C).
     action: that of a visit, if any. error: the repr of what ended it. Both cut to 500 characters.
     notes: those of the error, if it left the outermost step.
     content: "input", "result" and "events", as text, if they were asked for.
@@ -156,7 +156,7 @@ class Trace(Hook):
     def on_event(self, step: Step, event: dict[str, Any]) -> None:
         span = self._open.get(step)
         if span and event["type"] == "usage":
-            with self._lock:  # as threads may emit inside of one step
+            with self._lock:  # as threads may emit inside one step
                 span.usage += (_usage(event),)
         elif span and self.content:
             with self._lock:
@@ -202,7 +202,7 @@ class Trace(Hook):
         """For each name of a node or flow: `count, errors, retries, total, mean, longest, input_tokens, output_tokens`.
 
         `count` counts visits that have ended, without skipped ones; `total`, `mean` and `longest` are seconds; the
-        tokens are those of the node itself, not of flows inside of it. The name that took longest comes first.
+        tokens are those of the node itself, not of flows inside it. The name that took longest comes first.
         """
         return _metrics(list(self.spans), _VISITS)
 
@@ -226,8 +226,8 @@ def _kind(step: Step) -> str:
 
 
 def _usage(event: Mapping[str, Any]) -> Usage:
-    model = event.get("model")
-    return Usage(model and short(model), int(event.get("input_tokens") or 0), int(event.get("output_tokens") or 0))
+    model, *tokens = (event.get(key) for key in ("model", "input_tokens", "output_tokens"))
+    return Usage(model and short(model), *(it if type(it) is int else 0 for it in tokens))
 
 
 # What was said
@@ -406,7 +406,7 @@ def _tree(spans: list[Span], now: float) -> list[str]:
 
 
 def _lines(inside: _Inside, parent: Span | None, indent: str, now: float) -> Iterator[tuple[str, Span | None, str]]:
-    """The label, the span and the facts of all that ran inside of `parent`; no span where lines are left out."""
+    """The label, the span and the facts of all that ran inside `parent`; no span where lines are left out."""
     siblings = [span for span in inside.get(parent, ()) if not _is_folded(span, inside)]
     left_out = 0
     for number, span in enumerate(siblings):
@@ -481,7 +481,7 @@ class _Bar(NamedTuple):
 
 
 def _bars(spans: list[Span], now: float) -> list[_Bar]:
-    """In the order of their starts. Bars of one lane are inside of one another, or apart.
+    """In the order of their starts. Bars of one lane are inside one another, or apart.
 
     A bar goes where its parent is, if nothing is there but what is around it; else into the first free lane.
     """
@@ -509,12 +509,17 @@ def _times(spans: list[Span], now: float) -> list[tuple[float, float, Span]]:
     """Start and end of every span, and of every wait for another attempt, which becomes a span as well."""
     times = []
     for span in spans:
-        end = now if span.end is None else min(span.end, now)  # it may have ended since `now`
+        end = _end_of(span, now)
         times.append((span.start, end, span))
         for start, wait, error in span.retries:
             waiting = Span(span, "wait", span.name, f"{span.path}/wait", start, state="done", error=error)
             times.append((start, max(start, min(start + wait, end)), waiting))
     return sorted(times, key=lambda time: time[0])
+
+
+def _end_of(span: Span, now: float) -> float:
+    """When a span ended, as it stood at `now`: meanwhile it may have ended."""
+    return now if span.end is None else min(span.end, now)
 
 
 def _has_room(lane: list[tuple[Span, float]], parent: Span | None, start: float, end: float) -> bool:
@@ -560,8 +565,7 @@ def _page(spans: list[Span], now: float, flows: Mapping[str, Any]) -> str:
     nodes = _located(spans, flows)
     rows = []
     for span in spans:
-        end = now if span.end is None else min(span.end, now)  # it may have ended since `now`
-        start, finish = _microseconds(span.start - first), _microseconds(end - first)
+        start, finish = _microseconds(span.start - first), _microseconds(_end_of(span, now) - first)
         parent = span.parent
         place = span.path[len(parent.path) if parent else 0 :]  # the rest of the path stands in the parent
         texts = (span.name, span.kind, span.state, place, span.error or span.action or "")
@@ -592,8 +596,7 @@ def _microseconds(seconds: float) -> int:
 
 def _drawn_retries(span: Span, first: float, now: float) -> list[tuple[int, int, str]]:
     """When, for how long and why; a wait that was cut short ends with its step."""
-    end = now if span.end is None else span.end
-    waits = [max(0.0, min(retry.wait, end - retry.time)) for retry in span.retries]
+    waits = [max(0.0, min(retry.wait, _end_of(span, now) - retry.time)) for retry in span.retries]
     return [
         (_microseconds(retry.time - first), _microseconds(wait), retry.error)
         for retry, wait in zip(span.retries, waits, strict=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser import chromium
 from tests.kits import KITS, SyncKit
 
 
@@ -54,3 +55,10 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """`asyncio.sleep` takes no time, as recipes call it to take as long as a model would."""
     sleep = asyncio.sleep
     monkeypatch.setattr(asyncio, "sleep", lambda delay, result=None: sleep(0, result))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Of a module alone, as Playwright's loop runs in the thread of the tests as long as it is open."""
+    with chromium() as browser:
+        yield browser

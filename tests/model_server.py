@@ -12,8 +12,9 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests import loopback
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}  # of every answer
 
@@ -33,19 +34,17 @@ class Silence:
     """No answer until the server closes."""
 
 
-class ModelServer(ThreadingHTTPServer):
-    daemon_threads = True
-
+class ModelServer(loopback.Server):
     def __init__(self, reply: Callable[[str], Any]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.reply, self.requests, self.closing = reply, list[dict[str, Any]](), threading.Event()
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"OPENAI_BASE_URL": f"http://127.0.0.1:{self.server_address[1]}/v1", "OPENAI_MODEL": "loopback"}
+        return {"OPENAI_BASE_URL": f"{self.url}/v1", "OPENAI_MODEL": "loopback"}
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(loopback.Handler):
     server: ModelServer
 
     def do_POST(self) -> None:
@@ -72,8 +71,10 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *args: Any) -> None:
-        """Say nothing."""
+
+def tool_call(number: int, name: str, arguments: str = "{}") -> dict[str, Any]:
+    """One of the "tool_calls" of a message; `arguments` is a text, as a model may write what is no JSON."""
+    return {"id": f"id{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def whole(fields: dict[str, Any], usage: dict[str, int] | None = None) -> str:
@@ -104,13 +105,8 @@ def completion(kind: str, choices: list[Any], usage: dict[str, int] | None = Non
 
 @contextlib.contextmanager
 def model_server(reply: Callable[[str], Any]) -> Iterator[ModelServer]:
-    server = ModelServer(reply)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.closing.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with ModelServer(reply) as server:
+        try:
+            yield server
+        finally:
+            server.closing.set()

@@ -19,7 +19,7 @@ PHASES = {"prep": 1, "exec": 1, "post": 3, "exec_fallback": 2}  # how many value
 
 
 def check(flow: Any) -> list[str]:
-    """What would go wrong in a flow, and in those inside of it; each line says what to write. Nothing is run.
+    """What would go wrong in a flow, and in those inside it; each line says what to write. Nothing is run.
 
     It finds what the core would raise later: a node without `super().__init__()`, a flow without a
     start, an async node in a sync flow, a plain `def prep_async`, settings out of range.

@@ -27,7 +27,7 @@ class Sizes(NamedTuple):
     whole: Callable[[float], float]  # the next place that there is
     box: tuple[float, float]  # what a box is wider than its name, and its height
     end: tuple[float, float]  # the size of the mark where a flow ends on purpose
-    frame: tuple[float, float, float]  # around what is inside of a flow: at the sides, above, below
+    frame: tuple[float, float, float]  # around what is inside a flow: at the sides, above, below
     between: float  # boxes of a layer
     port: float  # between edges at one side of a box
     gap: float  # between layers, at least
@@ -64,7 +64,7 @@ class Wire:
 
 @dataclass
 class Picture:
-    """Boxes, a flow before what is inside of it, and wires, between (0, 0) and (width, height)."""
+    """Boxes, a flow before what is inside it, and wires, between (0, 0) and (width, height)."""
 
     width: float
     height: float
@@ -80,7 +80,7 @@ class Picture:
 
 
 def arranged(graph: Graph, sizes: Sizes, id: str | None = None) -> Picture:
-    """The picture of what is inside of the flow with this id; without an id, of the outermost."""
+    """The picture of what is inside the flow with this id; without an id, of the outermost."""
     boxes: dict[str, Box] = {}
     edges: list[_Edge] = []
     for place in _inside(graph, graph.nodes[0].id if id is None else id):
@@ -107,7 +107,7 @@ def label(edge: GraphEdge) -> str:
 
 
 def _inside(graph: Graph, id: str) -> list[GraphNode]:
-    """What is drawn inside of a node; a task that runs a flow is one frame with it."""
+    """What is drawn inside a node; a task that runs a flow is one frame with it."""
     inside = graph.inside(id)
     is_of_task = graph[id].kind == "task" and len(inside) == 1
     return graph.inside(inside[0].id) if is_of_task else inside

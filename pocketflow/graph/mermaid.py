@@ -19,9 +19,9 @@ def to_mermaid(flow: Any) -> str:
     """The graph of a flow, or of a node and what it leads to, as the text of a Mermaid flowchart.
 
     A node is a box, with round corners if a flow or a branch starts there, or if it is an input of a
-    dataflow; a flow inside of another is a frame around its nodes. An edge is labelled with its action,
+    dataflow; a flow inside another is a frame around its nodes. An edge is labelled with its action,
     unless that is "default"; one that ends a flow on purpose leads to a dot. In a dataflow, arrows lead
-    from a task to those that use its result. A flow that is empty, or inside of itself, has double sides.
+    from a task to those that use its result. A flow that is empty, or inside itself, has double sides.
 
     Names may hold any characters, and are cut after 60. The same graph gives the same text. Mermaid
     draws up to 500 edges, unless its `maxEdges` is set.
@@ -41,7 +41,7 @@ def to_mermaid(flow: Any) -> str:
 
 
 def _shapes(graph: Graph, id: str, ids: dict[str, str], indent: str) -> Iterator[str]:
-    """The shapes inside of a flow; edges stand apart, as one inside of a frame pulls its ends in there."""
+    """The shapes inside a flow; edges stand apart, as one inside a frame pulls its ends in there."""
     ending = {edge.source for edge in graph.edges if edge.target is None}
     for place in graph.inside(id):
         name = ids[place.id]

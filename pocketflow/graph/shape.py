@@ -60,10 +60,10 @@ class GraphEdge(NamedTuple):
 class Graph:
     """The shape of a flow, or of a node alone. Nothing is run.
 
-    nodes: the outermost first, a flow before what is inside of it, near nodes before far ones.
+    nodes: the outermost first, a flow before what is inside it, near nodes before far ones.
     edges: in the order of their sources.
 
-    The same wiring gives the same ids in the same order. A flow that is inside of itself is shown
+    The same wiring gives the same ids in the same order. A flow that is inside itself is shown
     empty there; a dataflow has the tasks that it runs.
     """
 
@@ -83,7 +83,7 @@ class Graph:
         return self._by_id[id]
 
     def inside(self, id: str) -> list[GraphNode]:
-        """The nodes directly inside of a flow, in order."""
+        """The nodes directly inside a flow, in order."""
         return self._inside.get(id, [])
 
     # Finding the node of a step
@@ -92,7 +92,7 @@ class Graph:
         """The id of the node that a step belongs to, by its path, live or recorded; None if it is not in the graph.
 
         A step of a phase, an item, an entry or a branch belongs to its node, and so does all that
-        code inside of the node runs.
+        code inside the node runs.
 
         actions: path of a visit -> the action that it ended with, for the visits so far. With them,
             nodes of one flow with the same name are told apart; without, it is the first of them.
@@ -108,10 +108,10 @@ class Graph:
                 place, branch = self._flow_of_task(place, visit)
                 around = f"{around}/{visit}"
                 continue
-            if not visit[0].isdecimal():  # "prep", "exec", or "~0:NAME": inside of the node
+            if not visit[0].isdecimal():  # "prep", "exec", or "~0:NAME": inside the node
                 break
             scope = _scope(place, branch)
-            if scope not in self._scopes:  # a flow inside of itself, or with an orchestration of its own
+            if scope not in self._scopes:  # a flow inside itself, or with an orchestration of its own
                 break
             number, name, branch = _visit(visit)
             id = self._visited(scope, around, number, name, actions or {})
@@ -126,7 +126,7 @@ class Graph:
         return (self._by_id[ids[0]], index) if ids else (task, "")
 
     def _visited(self, scope: str, around: str, number: int, name: str, actions: Mapping[str, Any]) -> str | None:
-        """The id of the visit NUMBER:NAME inside of the step `around`."""
+        """The id of the visit NUMBER:NAME inside the step `around`."""
         names, taken = self._scopes[scope], list[Any]()
         ids = names.get(name, [])
         while len(candidates := names.get(name, [])) > 1 and number:  # back to a visit that is beyond doubt
@@ -144,7 +144,7 @@ class Graph:
     # Reading the wiring
 
     def _add(self, place: GraphNode, around: tuple[Any, ...]) -> None:
-        """Add a node, and all that is inside of it; `around` are the flows that it is inside of."""
+        """Add a node, and all that is inside it; `around` are the flows that it is inside."""
         self.nodes.append(place)
         inner: list[GraphNode] = []
         for branch, start in _starts(place) if not any(place.node is flow for flow in around) else ():
@@ -205,7 +205,7 @@ def reached(start: Any) -> list[Any]:
 
 
 def drawn(flow: Any) -> Graph:
-    """The graph that a picture shows; if a node is no flow, it is all that the node leads to."""
+    """The graph that a picture shows; if a node is not a flow, it is all that the node leads to."""
     return Graph(flow if isinstance(flow, Flow) else Flow(start=flow))
 
 
@@ -217,7 +217,7 @@ def shown(text: str, longest: int = 60) -> str:
 
 
 def _starts(place: GraphNode) -> Iterator[tuple[int | None, Any]]:
-    """What a node begins with inside of it, as (branch, node)."""
+    """What a node begins with inside it, as (branch, node)."""
     flow = place.node
     if place.kind == "dataflow":
         numbers = {name: number for number, name in enumerate(flow.tasks)}

@@ -14,7 +14,7 @@ from pocketflow.graph.shape import drawn, shown
 def to_text(flow: Any) -> str:
     """The graph of a flow, or of a node and what it leads to, drawn with lines and arrows of Unicode.
 
-    A flow begins at the node with round corners; a flow inside of it is a frame with its name. An
+    A flow begins at the node with round corners; a flow inside it is a frame with its name. An
     edge is labelled with its action, unless that is "default"; "↺" marks an edge that leads straight
     back to its own node, and "●" the place where a flow ends on purpose.
     """

@@ -30,8 +30,8 @@ What is recorded, and when:
 To resume a run, run the flow again from its start: `shared` is filled from the last record, and
 each recorded step is skipped, with its recorded result. An exec is skipped only if its input is
 the same as before. It is found by the position of its item, so the order in which items end does
-not matter. The steps of the flow, and of flows inside of it, are recorded; flows that your code
-runs inside of an exec or a prep are a part of that step.
+not matter. The steps of the flow, and of flows inside it, are recorded; flows that your code
+runs inside an exec or a prep are a part of that step.
 
 Branches that run at once share one `shared`, so a record holds what all of them have written so
 far. A prep or post that does not await between its writes is never recorded half done. One that does,
@@ -49,8 +49,8 @@ each list and dict in it. Two keys that hold the same list hold two lists after 
 nodes are not kept: if a visit resumes after its prep, what `prep` put on `self` is gone, a `start_node`
 too. Attempts start again at 0. A skipped step emits no events. An exec whose input or result cannot be
 kept runs again, and a `FlowWarning` says so. A file is checked when it is opened, and each record when
-it is read. If FILE-wal is damaged, SQLite drops what comes after the damage, as after a crash. An owner
-that was frozen inside of a transaction keeps an SQLite file locked until it ends.
+it is read. If FILE-wal is damaged, SQLite drops what comes after the damage, as after a crash. A
+process suspended during a transaction keeps the SQLite file locked until it ends.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ JournalError.__module__ = RunBusy.__module__ = RunExists.__module__ = (
 class Paused(BaseException):
     """A node waits for a person: `run_id`, the `path` of its step, its `question` and `choices`.
 
-    It is no `Exception`, so that no retry and no `except Exception` takes it for a failure.
+    It is not an `Exception`, so that no retry and no `except Exception` takes it for a failure.
     """
 
     def __init__(self, run_id: str, path: str, question: Any, choices: list[Any] | None = None) -> None:
@@ -187,7 +187,7 @@ class Journal:
         """Run `flow`, or resume it where it stopped, and return its action.
 
         shared: the store; to resume, an empty dict, or one equal to that which the run began with. It
-            is filled in place. If the run is finished, that is all, and its action is returned.
+            is filled in place. If the run is finished, nothing runs, and its action is returned.
         tags: data by which `runs` finds the run; on a resume they are added to those it has.
         takeover: take the run from an owner that is alive, which can then write no more. It is not
             needed if the owner has died.
@@ -262,7 +262,7 @@ class Journal:
         by: who answered, for the history.
 
         If the run failed because an action had no edge, this replaces the last answer, or that at
-        `path`, and what was recorded because of the old answer is void.
+        `path`, and everything that followed from the old answer is discarded.
         """
         answer = {"value": value, "by": by}
         text = self.codec.dump(answer, "answer")
@@ -272,7 +272,7 @@ class Journal:
             asked = _asked(past, path, run_id)
             choices = self.codec.load(asked.value)["choices"]
             if choices is not None and value not in choices:
-                raise JournalError(f"{value!r} is no answer at {asked.path}: the choices are {choices}")
+                raise JournalError(f"{value!r} is not an answer at {asked.path}: the choices are {choices}")
             token, now = past.last.token, iso(self.clock())
             self.store.append(Record(run_id, token, now, "answer", asked.path, asked.digest, text), token)
 
@@ -288,10 +288,15 @@ class Journal:
         run = _Run(self, flow, shared, run_id, tags, False, False, is_async=False)
         self.writer.do(run.create)
 
+    def check(self, flow: Any, run_id: str) -> None:
+        """Raises: `JournalError` if `run` would refuse to resume this run with this flow."""
+        run = _Run(self, flow, {}, run_id, None, False, False, is_async=False)
+        self.writer.do(lambda: run.check(self._past(run_id)), writes=False)
+
     def runs(
         self, status: str | None = None, tags: dict[str, Any] | None = None, *, run_id: str | None = None
     ) -> list[dict[str, Any]]:
-        """The runs in the order of their beginnings, as dicts; those with this status and all of these tags.
+        """The runs, oldest first, as dicts; only those with this status and all of these tags.
 
         run_id: of this run alone; the list is empty if there is none.
 
@@ -511,7 +516,7 @@ class _Run:
             return
         status: dict[str, Any] = {
             "status": _status_of(error),
-            "error": None if isinstance(error, Paused) else _text_of(error),
+            "error": None if isinstance(error, _NO_ERRORS) else _text_of(error),
         }
         if hook and hook.lacks_edge:
             status["reopens"] = True  # its last pause, for another answer
@@ -528,26 +533,33 @@ class _Run:
 
     def create(self) -> None:
         """The first records of a run that nobody runs yet."""
-        self._check()
+        self._check_flow()
         if self.owner.store.records(self.owner.run_id):
             raise RunExists(f"there is a run {self.owner.run_id!r} already: choose another run_id")
         self.owner.store.add_run(self._first("interrupted"))
 
     def _begin(self) -> None:
         """Where no loop is held up: check the flow, read what there is of the run, and become its owner."""
-        self._check()
         records = self.owner.store.records(self.owner.run_id)
         if records:
             self._resume(Past(records, self.journal.codec))
             return
+        self._check_flow()
         first = self._first("running")
         self.owner.take(None, self.takeover)
         self.owner.store.add_run(first)
         self.past = Past(first, self.journal.codec)
 
-    def _check(self) -> None:
+    def check(self, past: Past) -> None:
+        """Raise an error if the flow cannot go on with this run."""
+        self._check_flow()
+        self._check_shared(past)
+        if any(record.is_step for record in past.records) and not self.allow_changes:
+            _check_shape(self.owner.run_id, past.graph, self.graph)
+
+    def _check_flow(self) -> None:
         if self.journal.strict and (found := check(self.flow)):
-            raise JournalError(f"{found[0]}; mend the flow, or open the journal with strict=False")
+            raise JournalError(f"{found[0]}; fix the flow, or open the journal with strict=False")
         self.graph = _shape(self.flow)
 
     def _first(self, status: str) -> list[Record]:
@@ -555,10 +567,7 @@ class _Run:
         return [self.owner.record("begin", changes=changes), self._status(status, self.tags)]
 
     def _resume(self, past: Past) -> None:
-        run_id = self.owner.run_id
-        self._check_shared(past)
-        if any(record.is_step for record in past.records) and not self.allow_changes:
-            _check_shape(run_id, past.graph, self.graph)
+        self.check(past)
         if not past.end:
             self.owner.take(past.last, self.takeover)
             self.owner.store.append(self._status("running", {**past.tags, **self.tags}), past.last.token)
@@ -633,8 +642,10 @@ def _asked(past: Past, path: str | None, run_id: str) -> Record:
     paths = [it.path for it in waiting]
     if path is None and len(waiting) > 1:
         raise JournalError(f"in {run_id!r} several questions wait: add path=, one of {paths}")
-    if not waiting or path not in (None, *paths):
-        raise JournalError(f"in {run_id!r} no question waits at {path or 'any step'}; there is {paths}")
+    if not waiting:
+        raise JournalError(f"no question is waiting in {run_id!r}")
+    if path not in (None, *paths):
+        raise JournalError(f"no question is waiting in {run_id!r} at {path}: path has to be one of {paths}")
     return waiting[-1 if path is None else len(paths) - 1 - paths[::-1].index(path)]
 
 
@@ -659,6 +670,9 @@ def _status_of(error: BaseException) -> str:
     if isinstance(error, Paused):
         return "paused"
     return "failed" if isinstance(error, Exception) else "interrupted"
+
+
+_NO_ERRORS = (Paused, KeyboardInterrupt, asyncio.CancelledError)  # someone stopped the run, or is asked
 
 
 def _text_of(error: BaseException) -> str:

@@ -70,7 +70,7 @@ class Codec:
             self.types[kind.__qualname__] = kind
 
     def dump(self, value: Any, what: str) -> str:
-        """`value` as JSON. Raises: `JournalError`, with the place inside of `what`, if it cannot be kept."""
+        """`value` as JSON. Raises: `JournalError`, with the place inside `what`, if it cannot be kept."""
         try:
             return to_json(self.pack(value, [what]))
         except RecursionError:

@@ -114,7 +114,9 @@ class PostgresStore(Store):
         except (psycopg.errors.UniqueViolation, psycopg.errors.SerializationFailure) as error:
             raise Conflict from error
         except (psycopg.errors.DiskFull, psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
-            raise JournalError(f"{self.name}: {error}: run again when the server has room and is free") from error
+            raise JournalError(
+                f"{self.name}: {error}: run again when the server has disk space and is not busy"
+            ) from error
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction) as error:
             raise JournalError(f"{self.name}: {error}: give this user the right to create and write {TABLE}") from error
         except psycopg.OperationalError as error:

@@ -25,7 +25,7 @@ class Past:
     begun: the first record; last: the last.
     graph, tags: those of the flow when it was last run.
     status: the value of the last record of this kind.
-    steps: path -> record, of all that is not inside of a visit that is finished.
+    steps: path -> record, of all that is not inside a visit that is finished.
     pauses, answers: (path, digest) -> record.
     end: the record of the outermost flow; None if the run is not finished.
     """
@@ -112,7 +112,7 @@ class Recorder(Hook):
         self.tracker = Tracker(codec, self.kept())
         self.commits = 0  # how many have changed `shared`
         self.root: Step | None = None
-        self.root_at = 0  # where its name begins in the paths: not at 0 in a run that is inside of another one
+        self.root_at = 0  # where its name begins in the paths: not at 0 in a run that is inside another one
         self.running: dict[Step, _Running] = {}
         self.asked: dict[tuple[str, int], int] = {}  # (path, attempt) -> how many questions
         self.warned: set[str] = set()
@@ -146,7 +146,7 @@ class Recorder(Hook):
             raise JournalError(f"{self.run_id!r} cannot be recorded any more: {broken}") from broken
 
     def _belongs(self, step: Step) -> bool:
-        """Whether all around the step are flows on our `shared`; inside of a node only its own prep and exec are."""
+        """Whether all around the step are flows on our `shared`; inside a node only its own prep and exec are."""
         if step.parent not in self.running or not (step.kind == "exec" or step.shared is self.shared):
             return False
         return step.parent.kind == "flow" or (step.parent.kind == "node" and step.kind in ("prep", "exec"))

@@ -48,10 +48,10 @@ def app(
 ) -> Starlette:
     """The application, to be served, or mounted into another one.
 
-    token: what every request has to bring. None means that nobody is asked: the hosts protect it then.
+    token: what every request must carry. None means no authentication; then only `hosts` protects the application.
     hosts: the names under which it may be called, without ports; None means those of the loopback, or any
         with a token.
-    longest: bytes of a body.
+    longest: the largest body, in bytes.
     flows, journal, options: of `Runs`, which is `app.state.runs`. Its runs are stopped when the application
         ends: where it is mounted, the outer one has to pass its lifespan on (`studio.router.lifespan_context`).
     """

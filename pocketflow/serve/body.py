@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from pocketflow.serve.problems import Problem
 from pocketflow.serve.state import Json
 
-DEEPEST = 100  # lists and objects inside of one another, so that all that is told of it later can be written
+DEEPEST = 100  # lists and objects inside one another, so that all that is told of it later can be written
 KINDS = {dict: "an object", str: "a text", int | str: "a number or a text"}  # in words
 
 
@@ -31,7 +31,8 @@ async def read_body(request: Request, longest: int, **kinds: Any) -> Json:
         raise Problem('the body has to be a JSON object, such as {"shared": {}}')
     for key, value in body.items():
         if key not in kinds:
-            raise Problem(f"{key!r:.100} means nothing here: there is {', '.join(kinds) or 'nothing to say'}")
+            known = f"the keys are {', '.join(kinds)}" if kinds else "the body has to be {}"
+            raise Problem(f"unknown key {key!r:.100}: {known}")
         if value is not None and not _is_of(value, kinds[key]):
             raise Problem(f"{key!r} is {value!r:.100}: write {KINDS[kinds[key]]}")
     return body
@@ -57,12 +58,12 @@ def _parsed(body: bytes) -> Any:
     except RecursionError:
         pass
     except ValueError as error:
-        raise Problem(f"the body is no JSON: {error}") from None
+        raise Problem(f"the body is not JSON: {error}") from None
     raise Problem(f"the body is nested too deeply: {DEEPEST} levels are allowed")
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text:.100} is no number in it")
+    raise ValueError(f"{text:.100} is not a finite number")
 
 
 def _finite(text: str) -> float:

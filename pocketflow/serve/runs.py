@@ -139,7 +139,11 @@ class Runs:
     async def resume(self, run_id: str) -> None:
         """Let a run go on that has stopped, unless it is finished."""
         async with self._alone(run_id):
-            await self._resume(run_id)
+            run = await self.summary(run_id)
+            if run["status"] in ("finished", "running", "waiting"):
+                advice = "fork it, to run it from a point in its past" if run["status"] == "finished" else "watch it"
+                raise Conflict(f"{run_id!r} is {run['status']} already: {advice}")
+            self._begin(await self._resumed(run, run["questions"]))
 
     async def answer(self, run_id: str, value: Any, path: str | None = None, by: str | None = None) -> None:
         """Answer a question of a run, which is recorded, and let the run go on.
@@ -151,10 +155,15 @@ class Runs:
             live = self._active(run_id)
             if live and live.is_asking:
                 await live.stopped.wait()
-            asked = _asked(await self.summary(run_id), value, path)
-            self._check_room()
-            await self._ask(self.journal.answer, run_id, value, asked["path"], by, refused=Conflict)
-            await self._resume(run_id)
+            run = await self.summary(run_id)
+            asked = _asked(run, value, path)
+            live = await self._resumed(run, [it for it in run["questions"] if it is not asked])
+            try:
+                await self._ask(self.journal.answer, run_id, value, asked["path"], by, refused=Conflict)
+            except BaseException:
+                self._forget(live)
+                raise
+            self._begin(live)
 
     async def cancel(self, run_id: str) -> None:
         """Stop a run that waits or runs here, and wait until it has stopped; it can be resumed."""
@@ -351,7 +360,7 @@ class Runs:
         if self.is_closing:
             raise Busy(CLOSING)
         if sum(not live.stopped.is_set() for live in self.lives.values()) >= self.limit + self.waiting:
-            raise Busy(f"{self.limit} runs may run and {self.waiting} wait, and they do: try again later")
+            raise Busy(f"the server is full ({self.limit} running, {self.waiting} waiting): try again later")
 
     def _active(self, run_id: str) -> Live | None:
         live = self.lives.get(run_id)
@@ -360,7 +369,7 @@ class Runs:
     def _begin(self, live: Live) -> None:
         self._change(live, status="waiting")
         context = contextvars.copy_context()
-        context.run(watcher.set, self.watcher)  # a run is no part of the run whose node has started it
+        context.run(watcher.set, self.watcher)  # a run is not a part of the run whose node has started it
         live.work = asyncio.create_task(self._work(live), context=context)
         if self.is_closing:
             live.work.cancel()
@@ -389,17 +398,16 @@ class Runs:
         self._tell_all(live.summary)
         asyncio.get_running_loop().call_later(self.linger, self._forget, live)
 
-    async def _resume(self, run_id: str) -> None:
-        run = await self.summary(run_id)
-        if run["status"] in ("finished", "running", "waiting"):
-            advice = "fork it, to run it from a point in its past" if run["status"] == "finished" else "watch it"
-            raise Conflict(f"{run_id!r} is {run['status']} already: {advice}")
+    async def _resumed(self, run: Json, questions: Rows) -> Live:
+        """A stopped run as it goes on, with the questions that it will ask again."""
+        run_id = run["run_id"]
         rows, served = await self._recorded(run_id)
         if served is None:
-            raise Conflict(f"{run_id!r} is of no flow that is served here: {', '.join(self.flows) or 'none is'}")
+            raise Conflict(f"{run_id!r} belongs to no flow served here: those are {', '.join(self.flows) or 'none'}")
+        await self._ask(self.journal.check, served.flow, run_id, refused=Conflict)
         live = self._reserve({**run, "questions": []}, served, {}, rows)
-        live.is_asking = bool(run["questions"])  # it will ask them again
-        self._begin(live)
+        live.is_asking = bool(questions)
+        return live
 
     def _change(self, live: Live, **run: Any) -> None:
         live.change(**run)
@@ -500,13 +508,14 @@ def _asked(run: Json, value: Any, path: str | None) -> Json:
     """The question of a run that an answer is for."""
     asked = [it for it in run["questions"] if path is None or is_inside(it["path"], path)]
     if not asked:
-        raise Conflict(f"in {run['run_id']!r} no question waits at {path or 'any step'}: it may have been answered")
+        where = f"{run['run_id']!r} at {path}" if path else repr(run["run_id"])
+        raise Conflict(f"no question is waiting in {where}: it may have been answered")
     if len(asked) > 1:
         raise Problem(f"in {run['run_id']!r} several questions wait: add path, one of {[it['path'] for it in asked]}")
     question: Json = asked[0]
     choices = question["choices"]
     if choices is not None and value not in choices:
-        raise Problem(f"{value!r} is no answer: the choices are {choices}")
+        raise Problem(f"{value!r} is not an answer: the choices are {choices}")
     return question
 
 

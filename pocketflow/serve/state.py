@@ -24,7 +24,7 @@ class State:
     """What is to be seen of a run: how each node of its graph stands, and what it has put out.
 
     graph: None for a run whose flow is not known.
-    past: rows of the history from before a resume, for what is inside of the steps that are skipped.
+    past: rows of the history from before a resume, for what is inside the steps that are skipped.
 
     nodes: id -> dict with "state" ("running", "done", "restored", "waiting", "failed" or "stopped"),
         "visits", "items" and "items_done" of the visit at hand, and "retries".
@@ -36,7 +36,7 @@ class State:
 
     def __init__(self, graph: Graph | None, past: Iterable[Mapping[str, Any]] = ()) -> None:
         self.graph = graph
-        self.past = defaultdict[str, list[Mapping[str, Any]]](list)  # the rows inside of a visit, by its path
+        self.past = defaultdict[str, list[Mapping[str, Any]]](list)  # the rows inside a visit, by its path
         self.tokens, self.retries = {"input": 0, "output": 0}, 0
         for row in past:
             self._restore_tokens(row)
@@ -46,7 +46,7 @@ class State:
         self.outputs: dict[str, Json] = {}
         self.failed_at = ""  # the path of the node that the run failed at
         self._ids: dict[str, str | None] = {}  # of the visits that run, by their paths
-        self._inside: dict[str, set[str]] = {}  # the visits that run inside of one
+        self._inside: dict[str, set[str]] = {}  # the visits that run inside one
         self._running = Counter[str | None]()  # how many visits of a node run
         self._changed = set[str]()  # the nodes that an event has changed
         self._actions: dict[str, Any] = {}  # what visits ended with, where nodes have the same name
@@ -123,7 +123,7 @@ class State:
         return told
 
     def _leave(self, path: str, state: str) -> None:
-        """A visit has ended, and with it all inside of it that was cut short."""
+        """A visit has ended, and with it all inside it that was cut short."""
         if path not in self._ids:  # a node has emitted such an event itself
             return
         for inner in self._inside.pop(path, ()):
@@ -144,7 +144,7 @@ class State:
         return self.nodes.setdefault(id, {"state": "running", "visits": 0, "items": 0, "items_done": 0, "retries": 0})
 
     def _is_visit(self, path: str) -> bool:
-        """Whether it is a visit of a node of the graph, and nothing that code inside of a node runs."""
+        """Whether it is a visit of a node of the graph, and nothing that code inside a node runs."""
         outer = path.rpartition("/")[0]
         return not outer or self.locate(outer) != self.locate(path)
 
@@ -233,7 +233,7 @@ class State:
             self._count_tokens(row["event"])
 
     def _restore_inside(self, path: str) -> bool:
-        """A restored step tells nothing of what is inside of it, but its history does: whether there was anything."""
+        """A restored step tells nothing of what is inside it, but its history does: whether there was anything."""
         rows = self.past.pop(path, [])
         for row in rows:
             self._restore(row, "restored")
@@ -304,5 +304,5 @@ def _visits_around(path: str) -> Iterator[str]:
 
 
 def is_inside(path: str, outer: str) -> bool:
-    """Whether a step is another one, or runs inside of it."""
+    """Whether a step is another one, or runs inside it."""
     return path == outer or path.startswith((f"{outer}/", f"{outer}["))

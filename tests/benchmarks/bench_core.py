@@ -100,13 +100,7 @@ def async_steps(framework: Any) -> Callable[[], float]:
 def short_flows(framework: Any) -> Callable[[], None]:
     """Ten nodes and a flow made, wired and run once: what a service does for a request."""
 
-    class Step(framework.Node):  # type: ignore[misc,name-defined]  # the framework is chosen at run time
-        def prep(self, shared: Any) -> Any:
-            return 1
-
-        def exec(self, prep_res: Any) -> Any:
-            return prep_res
-
+    class Step(Phases, framework.Node):  # type: ignore[misc,name-defined]  # the framework is chosen at run time
         def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
             shared["n"] += 1
 
@@ -146,7 +140,7 @@ async def bare_async() -> None:
 
 
 def timed(work: Callable[[], Coroutine[Any, Any, Any]], clock: Callable[[], float] = CPU) -> Callable[[], float]:
-    """Seconds inside of a running loop: starting one is not what is measured."""
+    """Seconds inside a running loop: starting one is not what is measured."""
 
     async def measured() -> float:
         start = clock()

@@ -46,7 +46,7 @@ def executed(flow: Dataflow) -> Callable[[], float]:
 
 
 def timed(work: Callable[[], Coroutine[Any, Any, Any]], rounds: int = ROUNDS) -> Callable[[], float]:
-    """Seconds of so many runs inside of one loop."""
+    """Seconds of so many runs inside one loop."""
 
     async def measured() -> float:
         loop = asyncio.get_running_loop()

@@ -368,12 +368,12 @@ def test_without_final_vars_all_values_are_printed(pf: Run):
     ("words", "message"),
     [
         (["hello_world", "setup"], "full_greeting needs 'name'"),
-        (["hello_world", "--set", "greeting=Hi"], "the input 'greeting' is what a task stores: rename one"),
+        (["hello_world", "--set", "greeting=Hi"], "the input 'greeting' is also stored by a task: rename one of them"),
         (["hello_world", "--final-vars", "full_greting"], "did you mean 'full_greeting'?"),
         (["helo_world"], "no module 'helo_world' in "),
         (["hello_world", "broken"], "broken.py:2: ZeroDivisionError: division by zero"),
         (["hello_world.py"], "hello_world.py: no flow there"),
-        (["flows.py:flow", "--with", "setup"], "flows.py:flow goes alone"),
+        (["flows.py:flow", "--with", "setup"], "flows.py:flow is a flow: "),
     ],
 )
 def test_a_dataflow_that_cannot_run_is_one_line(pf: Run, tmp_path: Path, words: list[str], message: str):
@@ -399,7 +399,7 @@ def test_a_dataflow_that_cannot_run_is_one_line(pf: Run, tmp_path: Path, words: 
         (["flows.py:make_none"], "flows.py:make_none is None, which is neither a flow nor a node"),
         (["flows.py:make_with"], "flows.py:make_with needs arguments: name a function that makes the flow without any"),
         (["flows.py:make_later"], "flows.py:make_later is async: name a plain function that makes the flow"),
-        (["flows.py:make_wrong"], "TypeError: a class is no node: write "),
+        (["flows.py:make_wrong"], "TypeError: a class is not a node: write "),
         (["zero.py:flow"], "zero.py:3: ZeroDivisionError: division by zero"),
         (["zero:flow"], "zero.py:3: ZeroDivisionError: division by zero"),
         (["uses_zero.py:flow"], "zero.py:3: ZeroDivisionError: division by zero"),

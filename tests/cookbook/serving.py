@@ -13,11 +13,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from pocketflow.hooks import Hook, Step
+from tests import loopback
 from tests.cookbook.runner import ROOT, environment
 from tests.model_server import chunk
 
@@ -129,21 +129,18 @@ def _request(port: int, method: str, path: str, body: str | None = None, headers
     return connection.getresponse()
 
 
-class SlowModel(ThreadingHTTPServer):
+class SlowModel(loopback.Server):
     """A model that says each word when it is put into `words`; None ends an answer.
 
     After `...` it waits until who asked has left, and sets `left`.
     """
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _SlowHandler)
+        super().__init__(_SlowHandler)
         self.words, self.requests, self.left = queue.Queue[Any](), queue.Queue[dict[str, Any]](), threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
 
 
-class _SlowHandler(BaseHTTPRequestHandler):
+class _SlowHandler(loopback.Handler):
     server: SlowModel
     timeout = BOUND
 
@@ -160,19 +157,11 @@ class _SlowHandler(BaseHTTPRequestHandler):
             self.wfile.write(chunk(word).encode())
         self.wfile.write((chunk(None, "stop") + "data: [DONE]\n\n").encode())
 
-    def log_message(self, *args: Any) -> None:
-        """Say nothing."""
-
 
 @contextlib.contextmanager
 def slow_model() -> Iterator[SlowModel]:
-    server = SlowModel()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.words.put(None)
-        server.shutdown()
-        thread.join(BOUND)
-        server.server_close()
+    with SlowModel() as server:
+        try:
+            yield server
+        finally:
+            server.words.put(None)

@@ -10,7 +10,7 @@ import pytest
 
 from cookbook import llm_as_judge, supervisor, tool_calling
 from tests.cookbook.runner import NEEDS, ask, run
-from tests.model_server import model_server
+from tests.model_server import model_server, tool_call
 
 
 def test_agent_answers_from_the_documentation_and_names_the_page():
@@ -60,14 +60,10 @@ def test_the_description_of_a_tool_has_its_types_and_what_may_be_left_out():
     }  # fmt: skip
 
 
-def tool_call(number: int, name: str, **arguments: str) -> dict[str, object]:
-    function = {"name": name, "arguments": json.dumps(arguments)}
-    return {"id": f"id{number}", "type": "function", "function": function}
-
-
 def test_tool_calling_gives_a_model_the_results_and_the_errors_of_its_calls():
     pytest.importorskip("openai", reason=NEEDS)
-    calls = [tool_call(1, "calculate", expression="6 * 7"), tool_call(2, "calculate", expression="open('x')")]
+    expressions = ["6 * 7", "open('x')"]
+    calls = [tool_call(n, "calculate", json.dumps({"expression": it})) for n, it in enumerate(expressions, 1)]
     replies = iter([{"content": None, "tool_calls": calls}, {"content": "It is 42."}])
     with model_server(lambda prompt: next(replies)) as server:
         assert run("tool_calling", "6 * 7?", model=server.environment).endswith("\nIt is 42.\n")
@@ -80,12 +76,44 @@ def test_tool_calling_gives_a_model_the_results_and_the_errors_of_its_calls():
     assert second["messages"][2]["tool_calls"] == calls
 
 
-@pytest.mark.parametrize(
-    ("problem", "answer"),
-    [("(2 + 3) * 4 - 6 / 2", "17"), ("2 - 5 + (1 - -3) * 2", "5"), ("7", "7"), ("1 / 0", "unknown")],
-)
-def test_chain_of_thought_works_out_the_problem(problem: str, answer: str):
-    assert ask("chain_of_thought", problem).endswith(f"\nAnswer: {answer}\n")
+def test_chain_of_thought_revises_its_plan_where_the_next_step_is_forbidden():
+    assert ask("chain_of_thought", "wolf", "goat", "cabbage").splitlines() == [
+        "1. wolf? No, the goat would eat the cabbage. goat? Yes.",
+        "   Plan: goat, nothing, wolf, nothing, cabbage",
+        "2. nothing? Yes.",
+        "   Plan: nothing, wolf, nothing, cabbage",
+        "3. wolf? Yes.",
+        "   Plan: wolf, nothing, cabbage",
+        "4. nothing? No, the wolf would eat the goat. wolf? No, all would be as it was before. goat? Yes.",
+        "   Plan: goat, cabbage, nothing, goat",
+        "5. cabbage? Yes.",
+        "   Plan: cabbage, nothing, goat",
+        "6. nothing? Yes.",
+        "   Plan: nothing, goat",
+        "7. goat? Yes.",
+        "   Plan: goat",
+        "All are over after crossing 7.",
+    ]
+
+
+def test_chain_of_thought_says_why_there_is_no_way():
+    thought, plan, answer = ask("chain_of_thought", "dog", "cat", "mouse", "cheese").splitlines()
+    assert thought.startswith("1. dog? No, the cat would eat the mouse. cat? No, the mouse would eat the cheese. ")
+    assert (plan, answer) == ("   Plan: none", "There is no way.")
+
+
+def test_chain_of_thought_tells_a_model_what_it_thought_and_why_a_step_is_forbidden():
+    pytest.importorskip("openai", reason=NEEDS)
+    plans = iter([["wolf"], ["goat", "nothing"], ["nothing"], ["cow"], []])
+    with model_server(lambda prompt: json.dumps({"thought": "Easy.", "plan": next(plans)})) as server:
+        assert run("chain_of_thought", model=server.environment) == (
+            "1. Easy.\n   Plan: goat, nothing\n2. Easy.\n   Plan: nothing\n3. Easy.\n   Plan: none\nThere is no way.\n"
+        )
+    _, again, second, _, last = [request["messages"][-1]["content"] for request in server.requests]
+    assert "the goat would eat the cabbage" in again
+    assert "with all others on the far bank: cabbage, wolf\n" in second
+    assert "Your thoughts so far:\nEasy.\nYour plan from here: nothing\n" in second
+    assert "there is no cow where he is" in last
 
 
 def test_supervisor_sends_an_answer_back_that_lacks_a_word():
@@ -142,10 +170,6 @@ def test_guardrail_masks_and_refuses():
 
 MODELS = {
     "agent": ({"Is that enough": '{"action": "answer"}', "three sentences": "Forty-two."}, "\nForty-two.\n"),
-    "chain_of_thought": (
-        {"one small step": '{"step": "easy", "left": 42, "done": true}'},
-        "1. easy, which leaves 42\nAnswer: 42\n",
-    ),
     "supervisor": (
         {"from these pages": "Zip it.", "check the work": '{"accept": false, "advice": "No."}'},
         "try 1: No.\ntry 2: No.\ntry 3: No.\n\nZip it.\n",

@@ -106,7 +106,7 @@ def test_article_is_written_by_three_at_once_and_published_when_someone_says_so(
     first, second, third, *_ = out.split("\n\n")
     assert first.startswith("A queue, useful for coordinating producer and consumer coroutines.")
     assert out.count(second) == out.count(third) == 3  # after each answer
-    assert "'maybe' is no answer at Article/" in out
+    assert "'maybe' is not an answer at Article/" in out
     assert out.endswith("\nPublished.\n")
 
 

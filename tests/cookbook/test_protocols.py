@@ -10,32 +10,20 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from pocketflow import AsyncFlow, AsyncNode, Node
+from pocketflow import AsyncFlow, Node
 from tests.cookbook.held_server import SECONDS, Held
 from tests.cookbook.runner import NEEDS, OFFLINE, ROOT, environment, run_process
-from tests.model_server import Raw, model_server
+from tests.model_server import Raw, model_server, tool_call
+from tests.processes import started
+from tests.serve.flows import Stopped
 
 CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a shell may have off
-
-
-class Gate(AsyncNode):
-    """Tells that it runs, and when it is cancelled."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.running, self.cancelled = asyncio.Event(), asyncio.Event()
-
-    async def exec_async(self, prep_res: Any) -> None:
-        self.running.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self.cancelled.set()
 
 
 class Broken(Node):
@@ -43,25 +31,14 @@ class Broken(Node):
         raise OSError("the disk of this very server is full")
 
 
-def tool_call(number: int, name: str, arguments: str = "{}") -> dict[str, Any]:
-    return {"id": f"id{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
-
-
-@contextlib.contextmanager
-def agent(listener: socket.socket, model: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def agent(listener: socket.socket, model: dict[str, str]) -> AbstractContextManager[subprocess.Popen[str]]:
     """The recipe `mcp_tools` with the held server, in a process that is killed if it is still there."""
     recipe = CTRL_C + "import runpy; runpy.run_module('cookbook.mcp_tools', run_name='__main__')"
     port = str(listener.getsockname()[1])
     server = [sys.executable, "-W", "error", "-m", "tests.cookbook.held_server", port]
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", recipe, "What is new?", *server],
-        cwd=ROOT, env=environment(model), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate(timeout=SECONDS)
+    command = [sys.executable, "-W", "error", "-c", recipe, "What is new?", *server]
+    pipe = subprocess.PIPE
+    return started(command, cwd=ROOT, env=environment(model), stdout=pipe, stderr=pipe)
 
 
 @pytest.fixture
@@ -206,13 +183,13 @@ async def test_mcp_server_cancels_the_run_of_a_call_that_its_client_gives_up(mon
 
     from cookbook import mcp_server
 
-    gate = Gate()
-    monkeypatch.setattr(mcp_server, "research_flow", AsyncFlow(gate))
+    node = Stopped()
+    monkeypatch.setattr(mcp_server, "research_flow", AsyncFlow(node))
     async with asyncio.timeout(SECONDS), Client(mcp_server.server) as client:
         call = asyncio.create_task(client.call_tool("research", {"question": "Why?"}))
-        await gate.running.wait()
+        await node.reached.wait()
         call.cancel()
-        await gate.cancelled.wait()
+        await node.stopped.wait()
 
 
 async def test_mcp_server_keeps_the_error_of_a_broken_flow_to_itself(monkeypatch: pytest.MonkeyPatch):
@@ -298,16 +275,16 @@ async def test_a2a_stops_the_run_of_a_task_that_is_cancelled(a2a: Any, monkeypat
 
     from cookbook import a2a as recipe
 
-    gate = Gate()
-    monkeypatch.setattr(recipe, "flow", AsyncFlow(gate))
+    node = Stopped()
+    monkeypatch.setattr(recipe, "flow", AsyncFlow(node))
     async with asyncio.timeout(SECONDS), recipe.serving() as url, await create_client(url) as client:
         request = a2a.SendMessageRequest(message=new_text_message("Why?", role=a2a.Role.ROLE_USER))
         async with contextlib.aclosing(client.send_message(request)) as events:
             task = (await anext(events)).task
-            await gate.running.wait()
+            await node.reached.wait()
             cancelled = await client.cancel_task(a2a.CancelTaskRequest(id=task.id))
             states = [event.status_update.status.state async for event in events]
-        await gate.cancelled.wait()
+        await node.stopped.wait()
     assert cancelled.status.state == states[-1] == a2a.TaskState.TASK_STATE_CANCELED
 
 

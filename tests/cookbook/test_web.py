@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
 import signal
@@ -16,7 +17,6 @@ import pytest
 
 from pocketflow.graph import check
 from pocketflow.journal import Journal
-from tests.browser import chromium
 from tests.cookbook.runner import MODEL, NEEDS, ROOT, call_file
 from tests.cookbook.serving import BOUND, Program, SlowModel, Watch, free_port, get, post, served, slow_model
 from tests.model_server import Raw, model_server
@@ -268,7 +268,7 @@ def test_the_second_of_two_decisions_is_refused_and_so_is_what_is_no_choice(appr
     assert "the choices are" in read(post(port, path, {"value": "maybe", "by": "Ada"}), 409)["detail"]
     assert read(post(port, path, {"value": "approve", "by": ""}), 422)
     read(post(port, path, {"value": "approve", "by": "Ada"}))
-    assert "no question waits" in read(post(port, path, {"value": "reject", "by": "Bob"}), 409)["detail"]
+    assert "no question is waiting" in read(post(port, path, {"value": "reject", "by": "Bob"}), 409)["detail"]
     [run] = read(get(port, "/drafts"))
     assert answers(run) == [("approve", "Ada")]
 
@@ -319,12 +319,6 @@ def test_a_draft_that_failed_is_listed_with_its_error_and_can_be_tried_again(
 REFRESHED = 2000  # milliseconds after which the page of the approvals asks again
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
 def tab(browser: Any) -> Iterator[Any]:
     """A tab, in which nothing may go wrong unseen, but for a server that is away."""
@@ -342,7 +336,7 @@ def tab(browser: Any) -> Iterator[Any]:
 def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowModel]:
     pytest.importorskip("openai", reason=NEEDS)
     with slow_model() as model:
-        monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{model.url}/v1")
         yield model
 
 
@@ -352,6 +346,14 @@ def send(tab: Any, text: str) -> None:
         tab.locator(part).wait_for()
     tab.keyboard.type(text)
     tab.keyboard.press("Enter")
+
+
+@contextlib.contextmanager
+def shown(tab: Any, app: Any, watch: Watch | None = None) -> Iterator[None]:
+    """The page of an application in a tab, as long as the application is served."""
+    with served(app, watch) as port:
+        tab.goto(f"http://127.0.0.1:{port}/")
+        yield
 
 
 def wait_for_line(tab: Any, kind: str, text: str) -> None:
@@ -364,8 +366,7 @@ def wait_for_line(tab: Any, kind: str, text: str) -> None:
 
 def test_the_page_of_the_chat_shows_each_token_as_it_comes_stops_and_asks_again(model: SlowModel, tab: Any):
     watch = Watch()
-    with served(web_chat.app, watch) as port:
-        tab.goto(f"http://127.0.0.1:{port}/")
+    with shown(tab, web_chat.app, watch):
         send(tab, "Why?")
         for word, text in (("It ", "It "), ("<b>is</b> ", "It <b>is</b> ")):
             model.words.put(word)
@@ -390,10 +391,9 @@ def test_the_page_of_the_chat_shows_an_error_and_gives_the_question_back(
 ):
     pytest.importorskip("openai", reason=NEEDS)
     replies = iter([Raw("{}", status=401), "Because."])
-    with model_server(lambda prompt: next(replies)) as model, served(web_chat.app) as port:
+    with model_server(lambda prompt: next(replies)) as model, shown(tab, web_chat.app):
         for name, value in model.environment.items():
             monkeypatch.setenv(name, value)
-        tab.goto(f"http://127.0.0.1:{port}/")
         send(tab, "Why?")
         wait_for_line(tab, "error", web_chat.ADVICE[401])
         assert tab.locator("#question").input_value() == "Why?"
@@ -404,8 +404,8 @@ def test_the_page_of_the_chat_shows_an_error_and_gives_the_question_back(
 
 
 def test_the_page_of_the_chat_says_that_its_server_is_gone(tab: Any):
-    with served(web_chat.app) as port:
-        tab.goto(f"http://127.0.0.1:{port}/")
+    with shown(tab, web_chat.app):
+        pass
     tab.get_by_text("What does yield do?").click()
     tab.get_by_role("alert").filter(has_text="start it, then send again").wait_for()
     assert tab.locator("#question").input_value() == "What does yield do?"
@@ -413,8 +413,7 @@ def test_the_page_of_the_chat_says_that_its_server_is_gone(tab: Any):
 
 def test_a_chat_outlives_a_reload_until_a_new_one_is_begun(tab: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(web_chat, "PAUSE", 0)
-    with served(web_chat.app) as port:
-        tab.goto(f"http://127.0.0.1:{port}/")
+    with shown(tab, web_chat.app):
         tab.locator("#question:focus").press_sequentially("What is zzyzx?")
         tab.keyboard.press("Shift+Enter")  # begins a line
         send(tab, "Tell me.")
@@ -432,8 +431,7 @@ def test_a_chat_outlives_a_reload_until_a_new_one_is_begun(tab: Any, monkeypatch
 
 def test_escape_stops_an_answer_that_has_not_begun_and_gives_the_question_back(model: SlowModel, tab: Any):
     watch = Watch()
-    with served(web_chat.app, watch) as port:
-        tab.goto(f"http://127.0.0.1:{port}/")
+    with shown(tab, web_chat.app, watch):
         send(tab, "Why?")
         model.requests.get(timeout=BOUND)
         tab.keyboard.press("Escape")
@@ -470,9 +468,8 @@ def test_a_draft_is_approved_in_one_tab_and_seen_in_another_across_a_kill_of_the
 def test_a_page_fits_four_hundred_pixels_and_is_dark_where_the_system_is(recipe: str, tab: Any, tmp_path: Path):
     with Journal(tmp_path / "runs.db") as journal:
         app = web_chat.app if recipe == "web_chat" else web_approval.build_app(journal)
-        with served(app) as port:
-            tab.set_viewport_size({"width": 400, "height": 700})
-            tab.goto(f"http://127.0.0.1:{port}/")
+        tab.set_viewport_size({"width": 400, "height": 700})
+        with shown(tab, app):
             assert tab.evaluate("document.documentElement.scrollWidth") == 400
             look = "getComputedStyle(document.documentElement).backgroundColor"
             colors = [tab.emulate_media(color_scheme=scheme) or tab.evaluate(look) for scheme in ("light", "dark")]

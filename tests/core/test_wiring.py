@@ -228,36 +228,36 @@ def test_a_next_replaced_on_an_instance_is_heard():
     assert wired == [("anything", "default")]
 
 
-# What is no node
+# What is not a node
 
 
 @pytest.mark.fixed
 def test_two_edges_in_one_expression_are_refused_with_the_line_to_write():
     a, b, c = Say(), Say(), Say()
-    with pytest.raises(TypeError, match='an edge is no node: write .*Say - "x" >> '):
+    with pytest.raises(TypeError, match='an edge is not a node: write .*Say - "x" >> '):
         a >> b - "x" >> c
 
 
 @pytest.mark.fixed
 @pytest.mark.parametrize(
     ("target", "advice"),
-    [(Say, r"a class is no node: write .*Say\(\)"), ("x", "'x' is no node; .* write node - 'x' >> other")],
+    [(Say, r"a class is not a node: write .*Say\(\)"), ("x", "'x' is not a node; .* write node - 'x' >> other")],
     ids=["class", "string"],
 )
 def test_what_is_no_node_is_refused_when_it_is_wired(target: Any, advice: str):
     with pytest.raises(TypeError, match=advice):
         Say() >> target
-    with pytest.raises(TypeError, match="is no node"):
+    with pytest.raises(TypeError, match="is not a node"):
         Say() - "x" >> target
-    with pytest.raises(TypeError, match="is no node"):
+    with pytest.raises(TypeError, match="is not a node"):
         pf.Flow(start=target)
-    with pytest.raises(TypeError, match="is no node"):
+    with pytest.raises(TypeError, match="is not a node"):
         pf.Flow().start(target)
 
 
 @pytest.mark.fixed
 def test_a_flow_that_starts_with_an_edge_is_refused():
-    with pytest.raises(TypeError, match="an edge is no node: write "):
+    with pytest.raises(TypeError, match="an edge is not a node: write "):
         pf.Flow(start=Say() - "x")
 
 

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from typing import Any
 
 import pytest
 
 import pocketflow as pf
-from pocketflow.stream import stream
 
 
 def run(node: Any, **shared: Any) -> dict[str, Any]:
     """The store that a node leaves, which runs in a flow; what hangs fails after a minute."""
     asyncio.run(asyncio.wait_for(pf.AsyncFlow(node).run_async(shared), 60))
     return shared
-
-
-async def events_of(node: Any, shared: Any = None) -> list[dict[str, Any]]:
-    async with contextlib.aclosing(stream(node, {} if shared is None else shared)) as events:
-        return [event async for event in events]
 
 
 async def failing(run: asyncio.Task[Any], failed: asyncio.Event, released: threading.Event) -> None:

@@ -13,8 +13,9 @@ import pytest
 
 import pocketflow as pf
 from pocketflow.dataflow import Dataflow, Input, MissingInput, task
-from tests.dataflow.kit import events_of, failing, run
+from tests.dataflow.kit import failing, run
 from tests.hooks.hooks import Lines
+from tests.stream.streams import events_of
 
 
 def words(text: str) -> list[str]:

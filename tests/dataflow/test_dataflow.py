@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.server
 import json
 import sqlite3
 import threading
@@ -19,8 +18,10 @@ import pocketflow as pf
 from pocketflow.dataflow import Dataflow, MissingInput, Task, task
 from pocketflow.hooks import hooked
 from pocketflow.stream import stream
-from tests.dataflow.kit import events_of, run
+from tests import loopback
+from tests.dataflow.kit import run
 from tests.hooks.hooks import Lines
+from tests.stream.streams import events_of
 
 # Tasks
 
@@ -367,7 +368,7 @@ def test_bad_graphs_are_refused_before_anything_runs():
         Dataflow(task(lambda: 0, name="a", returns=["x"]), task(lambda: 0, name="b", returns=["x"]))
     with pytest.raises(MissingInput, match=r"no task stores 'squar' \(did you mean 'square'\?\)"):
         Dataflow(square, final_vars=["squar"])
-    with pytest.raises(TypeError, match="5 is no source"):
+    with pytest.raises(TypeError, match="5 is not a source"):
         Dataflow(5)
     with pytest.raises(ValueError, match="on_error='ignore'"):
         Dataflow(square, on_error="ignore")
@@ -382,7 +383,7 @@ def test_missing_inputs_and_names_that_clash_are_refused_before_anything_runs():
     flow = Dataflow(first, task(lambda first, numbr: 0, name="second"))
     with pytest.raises(MissingInput, match=r"second needs 'numbr' \(did you mean 'number'\?\)"):
         flow.execute({"number": 1})
-    with pytest.raises(ValueError, match="the input 'first' is what the task first stores"):
+    with pytest.raises(ValueError, match="the input 'first' is also stored by the task first"):
         flow.execute({"first": 1, "numbr": 1})
     inner = Dataflow(first, task(lambda first: 0, name="second"), final_vars=["second"])
     with pytest.raises(ValueError, match=r"first would overwrite shared\['first'\]"):
@@ -392,15 +393,13 @@ def test_missing_inputs_and_names_that_clash_are_refused_before_anything_runs():
 # Resources
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(loopback.Handler):
     def do_GET(self) -> None:
         body = json.dumps({"path": self.path}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None: ...
 
 
 def resources(log: list[str]) -> dict[str, Callable[..., Any]]:
@@ -414,12 +413,8 @@ def resources(log: list[str]) -> dict[str, Callable[..., Any]]:
 
     def server() -> Iterator[str]:
         log.append("open server")
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-            thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
-            thread.start()
-            yield f"http://127.0.0.1:{httpd.server_port}"
-            httpd.shutdown()
-            thread.join()
+        with loopback.Server(Handler) as server:
+            yield server.url
         log.append("close server")
 
     return {"db": db, "server": server, "unused": lambda: pytest.fail("nobody asked for it")}
@@ -603,7 +598,7 @@ async def test_branches_stream_as_they_happen():
     french = task(translate, name="french", mapping={"word": "fr"}, returns=["french"])
     generate >> [spanish, french]
     shared: dict[str, Any] = {"es": "ES", "fr": "FR"}
-    await asyncio.wait_for(events_of(pf.AsyncFlow(generate), shared), 30)
+    await events_of(pf.AsyncFlow(generate), shared)
     assert shared["spanish"] == {"translation": "ES: hello"}
 
 
@@ -616,7 +611,7 @@ async def test_a_map_over_languages_streams_from_every_one():
     barrier = asyncio.Barrier(3)
     shared: dict[str, Any] = {"text": "hello", "languages": ["spanish", "french", "german"]}
     node = task(process, each={"language": "languages"})
-    events = await asyncio.wait_for(events_of(pf.AsyncFlow(node), shared), 30)
+    events = await events_of(pf.AsyncFlow(node), shared)
     assert [event["item"] for event in events if event["type"] == "status"] == [0, 1, 2]
     assert [made["result"] for made in shared["process"]] == ["[SPANISH] hello", "[FRENCH] hello", "[GERMAN] hello"]
 

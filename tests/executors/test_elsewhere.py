@@ -164,7 +164,9 @@ def test_a_result_that_cannot_travel_is_named_and_the_pool_goes_on():
     with processes() as pool:
         with pytest.raises(TypeError, match="its result <unlocked _thread.lock .* cannot be pickled"):
             run(ReturnsALock(executor=pool))
-        with pytest.raises(TypeError, match=r"ReturnsUnreadable: exec\(None\) returned what cannot be read here"):
+        with pytest.raises(
+            TypeError, match=r"ReturnsUnreadable: exec\(None\) returned a value that cannot be unpickled here"
+        ):
             run(ReturnsUnreadable(executor=pool))
         assert run(RunsAFlow(executor=pool))["result"][0] == "done"
 

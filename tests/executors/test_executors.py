@@ -214,9 +214,7 @@ def test_retries_stay_with_the_caller(monkeypatch: pytest.MonkeyPatch):
 def test_an_attribute_that_cannot_travel_is_named():
     node = Pid(executor=processes)
     node.lock = threading.Lock()
-    with pytest.raises(
-        TypeError, match=r"Pid: exec\(1\) cannot be sent .* attribute lock = .* make lock inside of exec"
-    ):
+    with pytest.raises(TypeError, match=r"Pid: exec\(1\) cannot be sent .* attribute lock = .* make lock inside exec"):
         run(node, items=[1])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pocketflow import AsyncFlow, AsyncNode, Node
 from pocketflow.hooks import Hook
 
-DEEP = 1200  # nodes in a chain: who called a function for each inside of the one before would overflow the stack
+DEEP = 1200  # nodes in a chain: who called a function for each inside the one before would overflow the stack
 
 
 def node(name: str, base: type = Node, **members: Any) -> Any:

@@ -164,12 +164,15 @@ def test_a_pause_outside_of_a_journaled_run_is_an_error():
 def test_an_answer_to_nothing_is_an_error(journal: Journal):
     flow = pf.Flow(Approve())
     paused(journal, flow)
-    with pytest.raises(JournalError, match=r"no question waits at Flow/9:X; there is \['Flow/0:Approve/exec'\]"):
+    with pytest.raises(
+        JournalError,
+        match=r"no question is waiting in 'run' at Flow/9:X: path has to be one of \['Flow/0:Approve/exec'\]",
+    ):
         journal.answer("run", 1, path="Flow/9:X")
     with pytest.raises(JournalError, match=r"answer\['value'\] is a object"):
         journal.answer("run", object())
     journal.answer("run", 1)
-    with pytest.raises(JournalError, match=r"no question waits at any step; there is \[\]"):
+    with pytest.raises(JournalError, match=r"no question is waiting in 'run'"):
         journal.answer("run", 2)
 
 
@@ -178,7 +181,7 @@ def test_an_answer_is_one_of_the_choices(journal: Journal):
     assert paused(journal, flow).choices == ["yes", "no"]
     assert journal.runs()[0]["questions"][0]["choices"] == ["yes", "no"]
     with pytest.raises(
-        JournalError, match=r"'maybe' is no answer at Flow/0:Approve/exec: the choices are \['yes', 'no'"
+        JournalError, match=r"'maybe' is not an answer at Flow/0:Approve/exec: the choices are \['yes', 'no'"
     ):
         journal.answer("run", "maybe")
     journal.answer("run", "no")
@@ -224,7 +227,7 @@ def test_an_answer_that_leads_nowhere_can_be_given_anew_and_what_came_of_it_is_v
     assert journal.load("run") == {"asked": 1, "answer": "maybe"}
     journal.answer("run", "yes", by="bob")
     assert journal.load("run") == {"asked": 1}
-    with pytest.raises(JournalError, match="no question waits at any step"):
+    with pytest.raises(JournalError, match="no question is waiting"):
         journal.answer("run", "no")
     run(journal, flow, shared)
     assert (shared, log) == ({"asked": 1, "answer": "yes", "said": ["done"]}, ["done"])
@@ -244,7 +247,7 @@ def test_a_failure_of_another_kind_takes_no_new_answer(journal: Journal):
     journal.answer("run", "yes")
     with pytest.raises(LookupError):
         run(journal, flow, {})
-    with pytest.raises(JournalError, match="no question waits"):
+    with pytest.raises(JournalError, match="no question is waiting"):
         journal.answer("run", "no")
 
 

@@ -311,6 +311,8 @@ def test_a_cancelled_run_can_be_resumed(journal: Journal):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        [stopped] = journal.runs()
+        assert (stopped["status"], stopped["error"]) == ("interrupted", None)
         shared: dict[str, Any] = {}
         await journal.run_async(flow, shared, run_id="run")
         return shared
@@ -426,7 +428,7 @@ def test_a_finished_run_with_another_flow_is_refused(journal: Journal):
 
 def test_a_flow_with_a_mistake_is_not_begun_unless_it_may(journal: Journal, where: str):
     flow = pf.Flow(pf.AsyncNode())
-    with pytest.raises(JournalError, match="AsyncNode.*; mend the flow, or open the journal with strict=False"):
+    with pytest.raises(JournalError, match="AsyncNode.*; fix the flow, or open the journal with strict=False"):
         run(journal, flow, {})
     assert journal.runs() == []
     with Journal(where, strict=False) as lenient, pytest.raises(RuntimeError, match="Use run_async"):
@@ -563,6 +565,9 @@ def test_a_graph_that_changed_is_refused_and_named(journal: Journal):
     message = r"the graph of 'run' changed since it began: .*b.* before, .*c.* now; .* pass allow_changes=True"
     with pytest.raises(JournalError, match=message):
         run(journal, changed, {})
+    with pytest.raises(JournalError, match=message):
+        journal.check(changed, "run")
+    journal.check(pf.Flow(chain(Say(log, "a"), Say(log, "b"))), "run")
     run(journal, changed, {}, allow_changes=True)
     assert log == ["a", "b", "c"]
 

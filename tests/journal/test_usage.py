@@ -82,6 +82,7 @@ def test_an_event_is_kept_as_far_as_json_has_it(journal: Journal):
 
     run(journal, pf.Flow(Odd()), {})
     assert usage(journal) == [("Flow/0:Odd/exec", {"type": "usage", "input_tokens": "nan", "1": "{2}"})]
+    assert Trace.of(journal.history("run")).metrics()["Odd"]["input_tokens"] == 0
 
 
 def test_a_trace_of_the_history_adds_it_up_for_each_node(tmp_path: Path):

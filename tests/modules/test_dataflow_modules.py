@@ -13,7 +13,6 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +40,16 @@ def full_greeting(greeting: str, name: str) -> str:
 """
 
 
+pytestmark = pytest.mark.usefixtures("forgets_imports")
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder to import from, whose modules are forgotten afterwards."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to import from."""
     (tmp_path / "hello_world.py").write_text(HELLO)
     (tmp_path / "setup_it.py").write_text(SETUP)
     monkeypatch.syspath_prepend(str(tmp_path))
-    before, path = set(sys.modules), list(sys.path)
-    yield tmp_path
-    for module in set(sys.modules) - before:
-        del sys.modules[module]
-    sys.path[:] = path
+    return tmp_path
 
 
 def both_ways(flow: Dataflow, inputs: Any = None, **options: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,15 +56,13 @@ def _helper(): ...
 """
 
 
+pytestmark = pytest.mark.usefixtures("forgets_imports")
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder with modules, which are forgotten afterwards, as are the folders they were imported from."""
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "shop.py").write_text(SHOP)
-    before, path = set(sys.modules), list(sys.path)
-    yield tmp_path
-    for module in set(sys.modules) - before:
-        del sys.modules[module]
-    sys.path[:] = path
+    return tmp_path
 
 
 # Targets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -121,11 +122,8 @@ def test_threads_share_a_progress():
     file = io.StringIO()
     progress, meet = Progress(file), threading.Barrier(4)
     node = named("Call", pf.BatchNode, prep=lambda _: range(100), exec=lambda item: item == 50 and meet.wait(20))()
-    threads = [threading.Thread(target=run_with, args=(progress, node)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: run_with(progress, node), range(4)))
     assert file.getvalue().count("Call: 100 %, 100/100") == 4
 
 

@@ -23,6 +23,21 @@ class Gate:
         await self.open.wait()
 
 
+class Stopped(AsyncNode):
+    """Waits for ever, and tells when it is stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.stopped = asyncio.Event(), asyncio.Event()
+
+    async def exec_async(self, prep_res: Any) -> Any:
+        self.reached.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stopped.set()
+
+
 class Words(AsyncNode):
     """Streams words, and waits at the gate before the last."""
 

@@ -14,6 +14,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytest.importorskip("starlette", reason="needs the serve extra: pip install -e '.[serve]'")
+pytest.importorskip("uvicorn", reason="needs the serve extra: pip install -e '.[serve]'")
+pytest.importorskip("httpx", reason="needs httpx: pip install httpx")
 import httpx
 import uvicorn
 
@@ -31,7 +36,7 @@ class Quick(uvicorn.Server):
     """Ends when it is told to, and not at its next look at the clock."""
 
     def __init__(self, application: Any, root_path: str) -> None:
-        options: Any = {"log_level": "warning", "timeout_graceful_shutdown": PATIENCE, "root_path": root_path}
+        options: Any = {"log_config": None, "timeout_graceful_shutdown": PATIENCE, "root_path": root_path}
         super().__init__(uvicorn.Config(application, **options))
         self.ending = asyncio.Event()
 
@@ -170,6 +175,14 @@ class Command:
         """The messages of a stream."""
         with self.client.stream("GET", path) as answer:
             yield (json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: "))
+
+    @contextlib.contextmanager
+    def begun(self, flow: str, run_id: str, node: str) -> Iterator[Iterator[Json]]:
+        """Start a run, and wait until it is at a node; the events that come then."""
+        self.start(flow, run_id)
+        with self.watching(f"/api/runs/{run_id}/events") as events:
+            next(event for event in events if event["type"] == "node_start" and event["node"] == node)
+            yield events
 
     def stopped(self, run_id: str) -> Json:
         """How a run stands when it has stopped."""

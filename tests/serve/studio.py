@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Self
 
 import pytest
@@ -18,7 +18,6 @@ import uvicorn
 from playwright import sync_api as playwright
 
 from pocketflow.serve import app
-from tests.browser import chromium
 
 PATIENCE = 10  # seconds, after which a test has failed
 VISIBILITY = """
@@ -26,12 +25,6 @@ let isHidden = false;
 Object.defineProperty(document, "hidden", { get: () => isHidden });
 window.setHidden = value => { isHidden = value; document.dispatchEvent(new Event("visibilitychange")); };
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 class Served:
@@ -42,7 +35,7 @@ class Served:
         self.runs = self.app.state.runs
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/"
-        config = uvicorn.Config(self.app, log_level="critical", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(self.app, log_config=None, timeout_graceful_shutdown=1)
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=asyncio.run, args=[self._serve()], daemon=True)
         self.begun = threading.Event()

@@ -13,29 +13,13 @@ from urllib.parse import quote
 import pytest
 
 pytest.importorskip("starlette", reason="needs the serve extra: pip install -e '.[serve]'")
-pytest.importorskip("httpx", reason="needs httpx: pip install httpx")
 from pocketflow import AsyncFlow, AsyncNode
 from pocketflow.dataflow import Dataflow, task
 from pocketflow.journal import Journal
 from pocketflow.serve import runs as runs_module
-from tests.serve.flows import Ask, Count, Fail, Gate, Usage, Words, chain
+from tests.serve.flows import Ask, Count, Fail, Gate, Stopped, Usage, Words, chain
 from tests.serve.service import JSON, asked, connected, environment, sent, served
 from tests.serve.watching import PATIENCE, changes, named, of_type, until, watched
-
-
-class Stopped(AsyncNode):
-    """Waits for ever, and tells when it is stopped."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reached, self.stopped = asyncio.Event(), asyncio.Event()
-
-    async def exec_async(self, prep_res: Any) -> Any:
-        self.reached.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self.stopped.set()
 
 
 class Article(AsyncFlow):
@@ -176,19 +160,19 @@ async def test_what_is_not_there_or_cannot_be_done_is_refused_in_a_sentence():
 
 
 BODIES: list[tuple[str, Any, str]] = [
-    (STARTED, b"{", "the body is no JSON: "),
-    (STARTED, b"\xff\xfe\x00", "the body is no JSON: "),
+    (STARTED, b"{", "the body is not JSON: "),
+    (STARTED, b"\xff\xfe\x00", "the body is not JSON: "),
     (STARTED, b"[]", 'the body has to be a JSON object, such as {"shared": {}}'),
     (STARTED, b"null", "the body has to be a JSON object"),
-    (STARTED, b'{"shared": {"a": NaN}}', "NaN is no number in it"),
-    (STARTED, b'{"shared": {"a": -Infinity}}', "-Infinity is no number in it"),
-    (STARTED, b'{"tags": {"a": 1e999}}', "1e999 is no number in it"),
+    (STARTED, b'{"shared": {"a": NaN}}', "NaN is not a finite number"),
+    (STARTED, b'{"shared": {"a": -Infinity}}', "-Infinity is not a finite number"),
+    (STARTED, b'{"tags": {"a": 1e999}}', "1e999 is not a finite number"),
     (STARTED, b'{"shared": {"a": ' + b"1" * 5000 + b"}}", "Exceeds the limit (4300 digits)"),
     (STARTED, b'{"shared": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply: 100 levels"),
     (STARTED, b'{"a": ' * 100_000 + b"{}" + b"}" * 100_000, "nested too deeply: 100 levels"),
     (STARTED, b'{"tags": {"a": ' + b"[" * 99 + b"]" * 99 + b"}}", "nested too deeply: 100 levels"),
-    (STARTED, {"store": {}}, "'store' means nothing here: there is shared, run_id, tags"),
-    (STARTED, {"\ud800": {}}, "means nothing here"),
+    (STARTED, {"store": {}}, "unknown key 'store': the keys are shared, run_id, tags"),
+    (STARTED, {"\ud800": {}}, "unknown key"),
     (STARTED, {"shared": []}, "'shared' is []: write an object"),
     (STARTED, {"shared": "x" * 500}, "write an object"),
     (STARTED, {"run_id": 5}, "'run_id' is 5: write a text"),
@@ -197,9 +181,9 @@ BODIES: list[tuple[str, Any, str]] = [
     (STARTED, {"run_id": "\ud800"}, "write up to 200 letters"),
     (STARTED, {"run_id": ""}, "write up to 200 letters"),
     ("/api/runs/asks/answer", {}, 'write the answer as {"value": ...}'),
-    ("/api/runs/asks/answer", {"value": "maybe"}, "'maybe' is no answer: the choices are ['yes', 'no']"),
+    ("/api/runs/asks/answer", {"value": "maybe"}, "'maybe' is not an answer: the choices are ['yes', 'no']"),
     ("/api/runs/asks/answer", {"value": "yes", "path": 3}, "'path' is 3: write a text"),
-    ("/api/runs/asks/resume", {"now": True}, "'now' means nothing here: there is nothing to say"),
+    ("/api/runs/asks/resume", {"now": True}, "unknown key 'now': the body has to be {}"),
     ("/api/runs/asks/fork", {}, 'write the row of the history after which to go on, as {"after": 3}'),
     ("/api/runs/asks/fork", {"after": True}, "'after' is True: write a number or a text"),
     ("/api/runs/asks/fork", {"after": 1.5}, "'after' is 1.5: write a number or a text"),
@@ -229,7 +213,7 @@ async def test_what_utf_8_cannot_write_is_taken_and_told_again():
         await service.post("/api/flows/ask/runs", 201, **body)
         await service.stopped("1")
         refused = await service.post("/api/runs/1/answer", 409, value=1, path=half)
-        assert f"no question waits at {half}" in refused["error"]
+        assert f"no question is waiting in '1' at {half}: " in refused["error"]
         await service.post("/api/runs/1/answer", value={half: half}, by=half)
         assert (await service.stopped("1"))["tags"] == {half: half, "flow": "ask"}
         assert (await service.get("/api/runs"))["runs"][0]["tags"][half] == half
@@ -321,7 +305,7 @@ async def test_who_comes_beyond_the_limits_is_told_when_to_try_again_and_all_oth
         for answer in answers:
             if answer.status_code == 503:
                 assert answer.headers["Retry-After"] == "5"
-                assert answer.json() == {"error": "2 runs may run and 3 wait, and they do: try again later"}
+                assert answer.json() == {"error": "the server is full (2 running, 3 waiting): try again later"}
         statuses: list[str] = []
         while statuses.count("running") < 2:
             statuses = [run["status"] for run in (await service.get("/api/runs"))["runs"]]

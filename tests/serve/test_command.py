@@ -86,7 +86,7 @@ def test_no_other_command_and_no_import_of_the_package_loads_a_web_framework(fol
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "", "127.1"])
 def test_who_lets_others_in_has_to_set_a_token(serve: Serve, host: str):
     done = serve("flows.py:flow", "--host", host)
-    assert done == (2, "", f"--host {host} lets others in: add --token, which they have to bring\n")
+    assert done == (2, "", f"--host {host} is reachable from other machines: add --token\n")
 
 
 REFUSED = [

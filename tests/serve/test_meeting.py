@@ -73,16 +73,19 @@ async def test_the_tag_flow_of_another_program_may_be_anything(tmp_path: Path):
         assert (await runs.get("one"))["flow"] == "count"
 
 
-async def test_a_run_that_the_journal_refuses_to_go_on_with_says_why(tmp_path: Path):
+async def test_a_flow_that_has_changed_is_told_before_a_run_goes_on_and_before_an_answer_is_taken(tmp_path: Path):
     async with Runs(tmp_path / "runs.db", {"ask": chain(Count(), Ask())}) as runs:
         await runs.start("ask", {}, "one")
         await stopped(runs, "one")
     async with Runs(tmp_path / "runs.db", {"ask": chain(Count(), Words(), Ask())}) as runs:
-        await runs.resume("one")
-        state = await stopped(runs, "one")
-        assert state["status"] == "paused"
-        assert "the graph of 'one' changed" in state["error"]
-        assert len(state["questions"]) == 1
+        for refused in (runs.resume("one"), runs.answer("one", "yes")):
+            with pytest.raises(Conflict, match="the graph of 'one' changed"):
+                await refused
+        state = await runs.get("one")
+        assert (state["status"], len(state["questions"])) == ("paused", 1)
+    async with Runs(tmp_path / "runs.db", {"ask": chain(Count(), Ask())}) as runs:
+        await runs.answer("one", "yes")
+        assert (await stopped(runs, "one"))["status"] == "finished"
 
 
 # Several clients

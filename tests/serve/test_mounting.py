@@ -1,4 +1,4 @@
-"""The application inside of a service of one's own."""
+"""The application inside a service of one's own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 pytest.importorskip("starlette", reason="needs the serve extra: pip install -e '.[serve]'")
-pytest.importorskip("uvicorn", reason="needs the serve extra: pip install -e '.[serve]'")
-pytest.importorskip("httpx", reason="needs httpx: pip install httpx")
 from starlette.applications import Starlette
 from starlette.routing import Mount
 

@@ -215,7 +215,7 @@ async def test_what_is_beyond_the_limit_waits_and_what_is_beyond_that_is_refused
     gate = Gate()
     async with Runs(flows={"words": chain(Words(gate=gate))}, limit=2, waiting=1) as runs:
         started = [await runs.start("words", {}) for _ in range(3)]
-        with pytest.raises(Busy, match="2 runs may run and 1 wait, and they do: try again later"):
+        with pytest.raises(Busy, match=r"the server is full \(2 running, 1 waiting\): try again later"):
             await runs.start("words", {})
         await until(runs.watch(started[1]), of_type("chunk"))
         statuses = [(await runs.get(run_id))["status"] for run_id in started]
@@ -424,7 +424,7 @@ async def test_an_answer_that_is_not_one_of_the_choices_is_refused():
     async with Runs(flows={"ask": chain(Ask([1, 2]))}) as runs:
         run_id = await runs.start("ask", {})
         await stopped(runs, run_id)
-        with pytest.raises(Problem, match=r"3 is no answer: the choices are \[1, 2\]"):
+        with pytest.raises(Problem, match=r"3 is not an answer: the choices are \[1, 2\]"):
             await runs.answer(run_id, 3)
         assert len((await runs.get(run_id))["questions"]) == 1
 
@@ -578,7 +578,7 @@ async def test_a_run_of_an_unknown_flow_is_shown_and_not_resumed(tmp_path: Path)
         async with Runs(journal, {"words": chain(Words())}) as runs:
             state = await runs.get("other")
             assert (state["flow"], state["status"], state["nodes"]) == (None, "failed", {})
-            with pytest.raises(Conflict, match="of no flow that is served here: words"):
+            with pytest.raises(Conflict, match="belongs to no flow served here: those are words"):
                 await runs.resume("other")
 
 

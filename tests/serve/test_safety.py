@@ -10,7 +10,6 @@ from urllib.parse import quote
 import pytest
 
 pytest.importorskip("starlette", reason="needs the serve extra: pip install -e '.[serve]'")
-pytest.importorskip("httpx", reason="needs httpx: pip install httpx")
 from pocketflow import AsyncFlow
 from pocketflow.serve import app
 from pocketflow.serve.guard import POLICY

@@ -5,15 +5,10 @@ from __future__ import annotations
 import re
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-pytest.importorskip("starlette", reason="needs the serve extra: pip install -e '.[serve]'")
-pytest.importorskip("uvicorn", reason="needs the serve extra: pip install -e '.[serve]'")
-pytest.importorskip("httpx", reason="needs httpx: pip install httpx")
 from tests.journal import server
 from tests.serve.service import Command, command
 
@@ -57,21 +52,18 @@ tick - "done" >> Node()
 waits, holds, ticks = AsyncFlow(first), Flow(Hold()), Flow(tick)
 """
 SERVED = ["waits=flows.py:waits", "holds=flows.py:holds", "ticks=flows.py:ticks", "--journal", "runs.db"]
-IMPATIENT = (
-    "-c",
-    "import sys; from pocketflow.serve import Runs; Runs.__init__.__kwdefaults__['grace'] = 0.3\n"
-    "from pocketflow.__main__ import main; sys.exit(main())",
-)
+BY_SIGNAL = pytest.mark.parametrize(("by", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+
+
+def after(setup: str) -> tuple[str, str]:
+    """The command, as a program that does something before."""
+    return "-c", f"import sys; {setup}\nfrom pocketflow.__main__ import main; sys.exit(main())"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "flows.py").write_text(FLOWS)
     return tmp_path
-
-
-def reached(events: Iterator[Any], node: str) -> None:
-    next(event for event in events if event["type"] == "node_start" and event["node"] == node)
 
 
 def statuses(served: Command) -> dict[str, str]:
@@ -110,19 +102,17 @@ def test_it_serves_on_ipv6_too_and_asks_for_the_token(folder: Path):
         assert served.client.get("/api/runs", headers={"Authorization": "Bearer t0ken"}).status_code == 200
 
 
-@pytest.mark.parametrize(("by", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@BY_SIGNAL
 def test_a_signal_stops_the_runs_tells_their_watchers_and_ends_the_command_in_order(
     folder: Path, by: signal.Signals, status: int
 ):
     """One run waits in a step, and one for its turn; both go on in the next server, at the same port at once."""
     with command(folder, *SERVED, "--limit", "1") as served:
-        served.start("waits", "a")
         with (
-            served.watching("/api/runs/a/events") as events,
+            served.begun("waits", "a", "Wait") as events,
             served.watching("/api/events?run=a") as page,
             served.client.stream("GET", "/api/events"),  # somebody who does not read
         ):
-            reached(events, "Wait")
             served.start("waits", "b")
             assert statuses(served) == {"a": "running", "b": "waiting"}
             assert served.ended(by) == (status, "stopped\n")
@@ -136,9 +126,7 @@ def test_a_signal_stops_the_runs_tells_their_watchers_and_ends_the_command_in_or
 
 def test_a_sync_flow_ends_after_the_step_that_runs_and_no_step_runs_twice(folder: Path):
     with command(folder, *SERVED) as served:
-        served.start("ticks", "a")
-        with served.watching("/api/runs/a/events") as events:
-            reached(events, "Tick")
+        with served.begun("ticks", "a", "Tick") as events:
             assert served.ended(signal.SIGTERM) == (143, "stopped\n")
             assert [*events][-1] == {"type": "end", "status": "interrupted"}
         port = served.port
@@ -147,16 +135,13 @@ def test_a_sync_flow_ends_after_the_step_that_runs_and_no_step_runs_twice(folder
     assert len((folder / "worked").read_text()) == 300
 
 
-@pytest.mark.parametrize(("by", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@BY_SIGNAL
 def test_a_step_that_does_not_end_ends_with_the_process_which_names_its_run(
     folder: Path, by: signal.Signals, status: int
 ):
-    with command(folder, *SERVED, program=IMPATIENT) as served:
-        served.start("holds", "a")
-        served.start("waits", "b")
-        with served.watching("/api/runs/a/events") as events, served.watching("/api/runs/b/events") as others:
-            reached(events, "Hold")
-            reached(others, "Wait")
+    impatient = after("from pocketflow.serve import Runs; Runs.__init__.__kwdefaults__['grace'] = 0.3")
+    with command(folder, *SERVED, program=impatient) as served:
+        with served.begun("holds", "a", "Hold") as events, served.begun("waits", "b", "Wait") as others:
             assert served.ended(by) == (status, "a: a step did not stop in time; resume the run later\n")
             assert [*events][-1]["type"] == "end"
             assert [*others][-1] == {"type": "end", "status": "interrupted"}
@@ -166,9 +151,7 @@ def test_a_step_that_does_not_end_ends_with_the_process_which_names_its_run(
 
 def test_after_a_kill_every_run_is_there_again_also_those_that_waited(folder: Path):
     with command(folder, *SERVED, "--limit", "1") as served:
-        served.start("waits", "a")
-        with served.watching("/api/runs/a/events") as events:
-            reached(events, "Wait")
+        with served.begun("waits", "a", "Wait"):
             served.start("waits", "b")
             served.start("holds", "c")
             assert served.ended(signal.SIGKILL) == (-9, "")
@@ -179,10 +162,7 @@ def test_after_a_kill_every_run_is_there_again_also_those_that_waited(folder: Pa
 
 def test_a_page_that_stays_open_goes_on_with_the_next_server(folder: Path):
     """It connects again, and gets the runs and the state anew."""
-    with command(folder, *SERVED) as served:
-        served.start("waits", "a")
-        with served.watching("/api/runs/a/events") as events:
-            reached(events, "Wait")
+    with command(folder, *SERVED) as served, served.begun("waits", "a", "Wait"):
         served.ended(signal.SIGKILL)
     with command(folder, *SERVED, "--port", served.port) as again, again.watching("/api/events?run=a") as page:
         runs, state = next(page), next(page)
@@ -192,18 +172,15 @@ def test_a_page_that_stays_open_goes_on_with_the_next_server(folder: Path):
 
 def test_a_command_that_a_script_started_in_the_background_is_ended_by_sigterm(folder: Path):
     """Shells have such a command ignore Ctrl-C."""
-    background = "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-    program = ("-c", background + "from pocketflow.__main__ import main; sys.exit(main())")
-    with command(folder, *SERVED, program=program) as served:
+    background = after("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)")
+    with command(folder, *SERVED, program=background) as served:
         assert served.ended(signal.SIGTERM) == (143, "stopped\n")
 
 
 def test_without_a_journal_nothing_is_left(folder: Path, monkeypatch: pytest.MonkeyPatch):
     (folder / "temporary").mkdir()
-    with command(folder, "waits=flows.py:waits", program=(
-        "-c", "import sys, tempfile; tempfile.tempdir = 'temporary'\n"
-        "from pocketflow.__main__ import main; sys.exit(main())",
-    )) as served:  # fmt: skip
+    program = after("import tempfile; tempfile.tempdir = 'temporary'")
+    with command(folder, "waits=flows.py:waits", program=program) as served:
         served.start("waits", "a")
         assert [*(folder / "temporary").iterdir()]
         assert served.ended(signal.SIGTERM) == (143, "stopped\n")
@@ -216,11 +193,8 @@ def test_runs_are_kept_in_postgresql_too(folder: Path):
         pytest.skip("no PostgreSQL server is installed")
     with server.running("fsync=off") as database:
         words = ["flows.py:waits", "--journal", database.schema()]
-        with command(folder, *words) as served:
-            served.start("flows-waits", "a")
-            with served.watching("/api/runs/a/events") as events:
-                reached(events, "Wait")
-                served.ended(signal.SIGKILL)
+        with command(folder, *words) as served, served.begun("flows-waits", "a", "Wait"):
+            served.ended(signal.SIGKILL)
         (folder / "go").touch()
         with command(folder, *words) as served:
             assert statuses(served) == {"a": "interrupted"}

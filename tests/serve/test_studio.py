@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,8 @@ from pocketflow.dataflow import Dataflow, task
 from pocketflow.hooks import emit
 from pocketflow.journal import Journal
 from tests.serve.flows import Ask, Count, Fail, Gate, Usage, Words, branches, chain
-from tests.serve.studio import PATIENCE, Served, Studio, browser
-
-__all__ = ["browser"]
+from tests.serve.service import command
+from tests.serve.studio import Served, Studio
 
 PAGE = Path(pf.__file__).parent / "serve" / "page"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -309,41 +306,17 @@ flow = AsyncFlow(first)
 """
 
 
-class Process:
-    """The command, which can be killed and started again on the same port and journal."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "gated.py").write_text(GATED)
-        self.folder, self.port = folder, "0"
-
-    def __enter__(self) -> str:
-        command = [sys.executable, "-m", "pocketflow", "serve", "gated.py:flow", "--journal", "runs.db"]
-        paths = {"PYTHONPATH": str(Path(pf.__file__).parent.parent), "PATH": "/usr/bin:/bin"}
-        self.process = subprocess.Popen(
-            [*command, "--port", self.port], cwd=self.folder, env=paths, stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout
-        said = self.process.stdout.readline()
-        self.url = said.split()[-1]
-        self.port = self.url.rstrip("/").rpartition(":")[2]
-        return self.url
-
-    def __exit__(self, *_: object) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(PATIENCE)
-        assert self.process.stdout
-        self.process.stdout.close()
-
-
 def test_a_page_outlives_its_server(opened: Open, tmp_path: Path):
-    process = Process(tmp_path)
-    with process:
-        studio = opened(process)
+    (tmp_path / "gated.py").write_text(GATED)
+    words = ["gated.py:flow", "--journal", "runs.db"]
+    with command(tmp_path, *words) as served:
+        studio = opened(served)
         studio.start("{}", "monday")
         studio.node("Second", "running")
+        served.ended(signal.SIGKILL)
     studio.has("#offline")
     studio.page.evaluate("() => { window.isSamePage = true; }")
-    with process:
+    with command(tmp_path, *words, "--port", served.port):
         studio.has("#offline", 0)
         studio.shows("#status", "■ interrupted")
         studio.node("First", "done")

@@ -15,13 +15,6 @@ import pytest
 import pocketflow as pf
 from pocketflow.hooks import emit
 from pocketflow.trace import Span, Trace
-from tests.browser import chromium
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 def page_in(browser: Any, width: int = 1280, scheme: str = "light", **options: Any) -> Any:

@@ -435,15 +435,12 @@ def test_metrics_count_the_visits_of_a_batch_flow_and_not_its_entries(clock: Clo
 def test_one_trace_takes_runs_of_several_loops_and_threads(tmp_path: Path):
     trace, meet = Trace(), threading.Barrier(2)
 
-    def work() -> None:
+    def work(_: int) -> None:
         with trace:
             asyncio.run(pf.AsyncFlow(named("Call", exec=lambda _: meet.wait(20))()).run_async({}))
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, range(2)))
     assert trace.metrics()["Call"]["count"] == 2
     events = saved(trace, tmp_path)
     check_events(events)
@@ -516,7 +513,7 @@ FIELDS = {
 
 
 def check_events(events: list[dict[str, Any]]) -> None:
-    """Every event has its fields, every lane its name, and bars of one lane are inside of one another, or apart."""
+    """Every event has its fields, every lane its name, and bars of one lane are inside one another, or apart."""
     for event in events:
         fields = FIELDS[event["ph"]]
         assert {key: type(event[key]) for key in fields} == fields
