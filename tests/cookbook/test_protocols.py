@@ -168,7 +168,7 @@ def test_mcp_tools_that_ends_in_mid_call_leaves_no_server_behind(number: signal.
     ("command", "status", "line"),
     [
         ([sys.executable, "-c", "pass"], 1, f"the MCP server did not start: {sys.executable} -c pass\n"),
-        (["/no/such/server"], 2, "/no/such/server: no such file\n"),
+        (["/no/such/server"], 2, "/no/such/server: No such file or directory\n"),
     ],
 )
 def test_mcp_tools_says_in_one_line_that_a_server_does_not_start(command: list[str], status: int, line: str):
