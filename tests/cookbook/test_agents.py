@@ -82,6 +82,17 @@ def test_majority_vote_counts_the_votes():
     assert ask("majority_vote") == "good: 4, bad: 1\nmajority: good\n"
 
 
+def test_majority_vote_does_not_count_what_is_no_vote():
+    pytest.importorskip("openai", reason=NEEDS)
+
+    def reply(prompt: str) -> str:
+        return "Hard to say." if "to the end" in prompt else "Mixed."
+
+    with model_server(reply) as server:
+        assert run("majority_vote", model=server.environment) == "mixed: 4\nmajority: mixed\n"
+    assert len(server.requests) == 6  # it is asked twice
+
+
 def test_multi_agent_finds_the_word():
     assert ask("multi_agent", "zip").endswith("guess: zip\nFound at guess 2.\n")
     assert ask("multi_agent", "zzz").endswith("Not found; it was zzz.\n")
@@ -104,6 +115,26 @@ def test_guardrail_answers_a_question_about_passwords():
     assert "[getpass]\n" in ask("guardrail", "How do I read a password?")
 
 
+def test_the_prompts_of_agents_hold_text_and_no_python_lists():
+    pytest.importorskip("openai", reason=NEEDS)
+    replies = {
+        "Is that enough": '{"action": "search", "query": "zzyzx"}', "three sentences": "None.",
+        "Guess a secret": "Zip", "Give the next hint": "in order",
+    }  # fmt: skip
+
+    def reply(prompt: str) -> str:
+        return next(answer for part, answer in replies.items() if part in prompt)
+
+    with model_server(reply) as server:
+        run("agent", model=server.environment)
+        run("multi_agent", model=server.environment)
+    prompts = [request["messages"][0]["content"] for request in server.requests]
+    assert "Searches so far: none\n" in prompts[0]
+    assert "Searches so far: zzyzx, zzyzx\n" in prompts[2]
+    assert any("Hints so far: in order; in order\n" in prompt for prompt in prompts)
+    assert not any("['" in prompt or "[]" in prompt for prompt in prompts)
+
+
 # With a model: a part of each prompt, and what the server says to it
 
 MODELS = {
@@ -122,7 +153,7 @@ MODELS = {
     ),
     "majority_vote": ({"Is the mood": "Good."}, "good: 5\nmajority: good\n"),
     "multi_agent": (
-        {"Guess a secret": "sorted", "Give the next hint": "in order"},
+        {"Guess a secret": "Sorted.", "Give the next hint": "in order"},
         "hint: in order\n  guess: sorted\nFound at guess 1.\n",
     ),
     "deep_research": ({"Split": '{"questions": ["a lock"]}', "Write a short report": "A report."}, "A report.\n"),
