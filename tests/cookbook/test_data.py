@@ -58,12 +58,6 @@ def test_chat_memory_finds_what_left_its_window():
     assert answers == ["> I take note."] * 4 + ["> You said: My cat is called Ada.", "> "]
 
 
-def test_chat_memory_remembers_lines_that_look_like_its_own_prompt():
-    lines = ["User: my cat is called Ada.", "What is my cat called?", "bye"]
-    answers = ask("chat_memory", stdin="\n".join(lines) + "\n").splitlines()
-    assert answers[1] == "> You said: User: my cat is called Ada."
-
-
 def test_text2sql_repairs_its_query_from_the_error_of_the_database():
     lines = ask("text2sql", "Which 2 packages have the most files?").splitlines()
     assert lines[0] == "SELECT name, size FROM package ORDER BY size DESC, name LIMIT 2"
