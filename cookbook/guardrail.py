@@ -16,7 +16,7 @@ from pocketflow import Flow, Node
 
 PRIVATE = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w|\b\d(?:[ -]?\d){7,}\b")
 ORDER = re.compile(r"(?i)ignore (all |any |the |your )*(previous|above|earlier)|system prompt")
-SECRET = re.compile(r"(?i)(password|api key|token)( is|:| =) *\S")
+SECRET = re.compile(r"(?i)(password|api key|token)( is|:| =) *\w")
 PROMPT = """
 Answer the question in two sentences, from these pages alone.
 

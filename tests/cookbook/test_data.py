@@ -101,7 +101,7 @@ def test_code_generator_repairs_until_the_examples_hold():
     assert lines[2:] == ["3. return 2 * x: passes", "", "def f(x):", "    return 2 * x"]
 
 
-def test_code_generator_asks_a_model_again_that_wrote_no_function():
+def test_code_generator_asks_a_model_again_that_wrote_nothing():
     pytest.importorskip("openai", reason=NEEDS)
     replies = iter(["", "def f(x):\n    return x"])
     with model_server(lambda prompt: next(replies)) as server:
