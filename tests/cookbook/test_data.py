@@ -33,7 +33,7 @@ def test_rag_answers_with_the_commands_and_headings_of_its_own_readme():
     assert "ours is faster" in fast or "half the time" in fast  # found by meaning, or by words
 
 
-def test_rag_asks_a_model_with_the_passages(tmp_path: Path):
+def test_rag_asks_a_model_with_the_chunks(tmp_path: Path):
     pytest.importorskip("openai", reason=NEEDS)
     file = tmp_path / "bread.txt"
     file.write_text("Bread bakes for an hour.")
