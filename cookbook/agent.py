@@ -12,7 +12,7 @@ from cookbook.search import as_text, documentation, keywords, quote
 from cookbook.terminal import argument, run
 from pocketflow import Flow, Node
 
-MOST_SEARCHES = 3
+MAX_SEARCHES = 3
 DECIDE = """
 You answer questions about Python from its documentation, which you can search.
 
@@ -39,11 +39,11 @@ class Decide(Node):
 
     def exec(self, inputs):
         question, searches, pages = inputs
-        prompt = DECIDE.format(question=question, searches=searches, found=as_text(pages))
+        prompt = DECIDE.format(question=question, searches=", ".join(searches) or "none", found=as_text(pages))
         return ask_for_data(prompt, check, offline=lambda: choose(question, searches, pages))
 
     def post(self, shared, inputs, decision):
-        if decision["action"] == "search" and len(shared["searches"]) < MOST_SEARCHES:
+        if decision["action"] == "search" and len(shared["searches"]) < MAX_SEARCHES:
             shared["searches"].append(decision["query"])
             return "search"
         return "answer"

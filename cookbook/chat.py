@@ -1,4 +1,4 @@
-"""A chat: a node that loops on itself, with the history in the store.
+"""A chat: two nodes in a loop, with the history in the store.
 
     python -m cookbook.chat
 

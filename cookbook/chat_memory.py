@@ -38,8 +38,8 @@ class Recall(Node):
 
     def exec(self, found):
         line, older = found
-        index = Index(Page(str(number), text) for number, text in enumerate(older))
-        return [page.text for page in index.search(line, 1)]
+        index = Index(Page(str(number), f"{said}\n{answer}") for number, (said, answer) in enumerate(older))
+        return [older[int(page.name)] for page in index.search(line, 1)]
 
     def post(self, shared, found, memories):
         shared["memories"] = memories
@@ -51,12 +51,12 @@ class Answer(Node):
 
     def exec(self, inputs):
         memories, recent, line = inputs
-        prompt = PROMPT.format(memories="\n".join(memories), recent="\n".join(recent), line=line)
+        prompt = PROMPT.format(memories=transcript(memories), recent=transcript(recent), line=line)
         return call_llm(prompt, offline=lambda: remember([*memories, *recent], line))
 
     def post(self, shared, inputs, answer):
         print(answer)
-        shared["recent"].append(f"User: {shared['line']}\nYou: {answer}")
+        shared["recent"].append((shared["line"], answer))
 
 
 class Archive(Node):
@@ -67,10 +67,14 @@ class Archive(Node):
         shared["recent"] = shared["recent"][-WINDOW:]
 
 
+def transcript(exchanges):
+    return "\n".join(f"User: {said}\nYou: {answer}" for said, answer in exchanges) or "(nothing)"
+
+
 def remember(exchanges, line):
     """Tell what was said before with the same words, or take note."""
-    said = [text.splitlines()[0].removeprefix("User: ") for text in exchanges]
-    matching = [text for text in said if set(keywords(text)) & set(keywords(line)) and not text.endswith("?")]
+    statements = [said for said, _ in exchanges if not said.endswith("?")]
+    matching = [said for said in statements if set(keywords(said)) & set(keywords(line))]
     return f"You said: {matching[0]}" if matching and line.endswith("?") else "I take note."
 
 

@@ -14,8 +14,8 @@ from cookbook.llm import call_llm, retry_after
 from cookbook.terminal import run
 from pocketflow import Flow, Node
 
-SECONDS = 5  # that the tests may take
-TRIES = 8
+MAX_SECONDS = 5  # for the tests
+MAX_TRIES = 8
 PROMPT = """
 Write a Python function f(x) that makes these true:
 {examples}
@@ -37,7 +37,10 @@ class Write(Node):
         told = "\n\n".join(f"{code}\n# {failure}" for code, failure in failures)
         prompt = PROMPT.format(examples="\n".join(examples), failures=told or "(nothing was tried yet)")
         answer = call_llm(prompt, offline=lambda: next_formula(failures))
-        return re.sub(r"```\w*\n?", "", answer).strip()
+        code = re.sub(r"```\w*\n?", "", answer).strip()
+        if not code:
+            raise ValueError("no code")
+        return code
 
     def post(self, shared, inputs, code):
         shared["code"] = code
@@ -52,10 +55,10 @@ class Test(Node):
         tests = "\n".join(f"assert {example}, {example!r}" for example in examples)
         try:
             done = subprocess.run(
-                [sys.executable, "-I", "-c", f"{code}\n{tests}"], capture_output=True, text=True, timeout=SECONDS
+                [sys.executable, "-I", "-c", f"{code}\n{tests}"], capture_output=True, text=True, timeout=MAX_SECONDS
             )
         except subprocess.TimeoutExpired:
-            return f"it ran for more than {SECONDS} seconds"
+            return f"it ran for more than {MAX_SECONDS} seconds"
         return (done.stderr.strip().splitlines() or ["it failed in silence"])[-1] if done.returncode else None
 
     def post(self, shared, work, failure):
@@ -64,7 +67,7 @@ class Test(Node):
         if failure is None:
             return "good"
         shared["failures"].append((shared["code"], failure))
-        return "repair" if shared["tries"] < TRIES else "give up"
+        return "repair" if shared["tries"] < MAX_TRIES else "give up"
 
 
 class Show(Node):

@@ -2,9 +2,10 @@
 
     python -m cookbook.coding_agent [FOLDER]
 
-The project is copied into a temporary folder, which the agent's tools cannot leave: a path that
-leads out of it, by `..`, from the root or along a link, is refused. Without a FOLDER it is a small
-shop with two bugs; without a model, a rule patches what the failing test shows.
+The project is copied into a temporary folder, and no patch is written outside of it: a path that leads
+out, by `..`, from the root or along a link, is refused. But the tests execute what the model wrote,
+without a sandbox. Without a FOLDER it is a small shop with two bugs; without a model, a rule patches
+what the failing test shows.
 """
 
 import re
@@ -39,7 +40,7 @@ class TestShop(unittest.TestCase):
 """,
 }
 PROMPT = """
-The tests of this project fail. Mend it by replacing one piece of text in one file.
+The tests of this project fail. Fix it by replacing one piece of text in one file.
 
 {code}
 
@@ -48,7 +49,7 @@ What the tests say:
 {refused}
 Reply with JSON: {{"file": "name", "old": "the text to replace", "new": "what to put there"}}
 """
-SECONDS, ROUNDS = 30, 8
+MAX_SECONDS, MAX_ROUNDS = 30, 8
 
 
 def inside(folder, name):
@@ -59,13 +60,23 @@ def inside(folder, name):
     return path
 
 
+def replace(path, old, new):
+    text = path.read_text()
+    if old not in text:
+        raise ValueError(f"{path.name} has no such text: {old}")
+    path.write_text(text.replace(old, new, 1))
+
+
 class RunTests(Node):
     def prep(self, shared):
         return shared["folder"]
 
     def exec(self, folder):
         command = [sys.executable, "-B", "-m", "unittest", "-q"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=MAX_SECONDS)
+        except subprocess.TimeoutExpired:
+            return 1, f"ERROR: timeout, the tests ran for more than {MAX_SECONDS} seconds"
         return done.returncode, done.stderr
 
     def post(self, shared, folder, result):
@@ -73,7 +84,7 @@ class RunTests(Node):
         failing = re.findall(r"^(?:FAIL|ERROR): (\w+)", shared["report"], re.MULTILINE)
         print("tests pass" if code == 0 else f"failing: {', '.join(failing)}")
         shared["round"] += 1
-        return "done" if code == 0 else "patch" if shared["round"] <= ROUNDS else "give up"
+        return "done" if code == 0 else "patch" if shared["round"] <= MAX_ROUNDS else "give up"
 
 
 class Patch(Node):
@@ -92,9 +103,8 @@ class Patch(Node):
         file, old, new = patch
         shared["refused"] = ""
         try:
-            path = inside(shared["folder"], file)
-            path.write_text(path.read_text().replace(old, new, 1))
-        except OSError as error:
+            replace(inside(shared["folder"], file), old, new)
+        except (OSError, ValueError) as error:
             shared["refused"] = f"Your last patch was refused: {error}"
         print(f"{file}: {old!r} -> {new!r}{' refused' if shared['refused'] else ''}")
 

@@ -1,9 +1,10 @@
 """Guardrails: check what goes to the model, and what comes back, each in a node of its own.
 
-    python -m cookbook.guardrail "How do I copy a folder? My mail is ada@example.org"
+    python -m cookbook.guardrail "How do I copy a folder? Tell ada@example.org"
 
-A question that is off the subject, or asks for a secret, is refused before anything is paid for. Mail
-addresses and numbers are masked on their way in, and an answer with a secret in it is held back.
+A question that is off the subject, or gives orders to the model, is refused before anything is paid for.
+Mail addresses and long numbers are masked on their way in and out, and an answer that tells a secret is
+held back.
 """
 
 import re
@@ -13,10 +14,9 @@ from cookbook.search import as_text, documentation, quote
 from cookbook.terminal import argument, run
 from pocketflow import Flow, Node
 
-PRIVATE = {
-    "<mail>": r"[\w.+-]+@[\w-]+\.[\w.-]*\w",
-    "<number>": r"\b\d(?:[ -]?\d){7,}\b",
-}
+PRIVATE = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w|\b\d(?:[ -]?\d){7,}\b")
+ORDER = re.compile(r"(?i)ignore (all |any |the |your )*(previous|above|earlier)|system prompt")
+SECRET = re.compile(r"(?i)(password|api key|token)( is|:| =) *\w")
 PROMPT = """
 Answer the question in two sentences, from these pages alone.
 
@@ -24,7 +24,6 @@ Question: {question}
 
 {pages}
 """
-FORBIDDEN = re.compile(r"(?i)ignore (all |the |your )*(previous|above|earlier)|system prompt|api key|password")
 
 
 class CheckQuestion(Node):
@@ -55,7 +54,7 @@ class Answer(Node):
 class CheckAnswer(Node):
     def post(self, shared, prep_res, exec_res):
         shared["answer"] = masked(shared["answer"])
-        shared["reason"] = "the answer has a secret in it" if FORBIDDEN.search(shared["answer"]) else ""
+        shared["reason"] = "the answer tells a secret" if SECRET.search(shared["answer"]) else ""
         return "refuse" if shared["reason"] else "tell"
 
 
@@ -70,15 +69,13 @@ class Refuse(Node):
 
 
 def masked(text):
-    for mask, pattern in PRIVATE.items():
-        text = re.sub(pattern, mask, text)
-    return text
+    return PRIVATE.sub("***", text)
 
 
 def fault(question):
     """Why this may not be asked; empty if it may."""
-    if FORBIDDEN.search(question):
-        return "the question asks for a secret"
+    if ORDER.search(question):
+        return "the question gives orders to the model"
     if len(question) > 500:
         return f"the question has {len(question)} characters; 500 are allowed"
     return "" if documentation().search(question, 1) else "the question is not about Python"
@@ -93,7 +90,7 @@ flow = Flow(start=check)
 
 
 def main():
-    flow.run({"question": argument("How do I copy a folder? My mail is ada@example.org")})
+    flow.run({"question": argument("How do I copy a folder? Tell ada@example.org")})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Human in the loop: a run that stops for an answer, and goes on in another process, days later if need be.
 
     python -m cookbook.human_in_the_loop [REQUEST ...]     starts, and stops with a question
-    python -m cookbook.human_in_the_loop --answer yes      goes on; any other answer is a wish for a new draft
+    python -m cookbook.human_in_the_loop --answer yes      goes on; "no" ends it, and any other
+                                                           answer is taken as instructions for a new draft
 
 The draft before the question is not made again: the journal has it. No process waits for the
 answer. The run is kept in human_in_the_loop.db, in the current folder.
@@ -48,12 +49,17 @@ class Approve(Node):
 
     def post(self, shared, draft, answer):
         shared["wish"] = answer
-        return "send" if answer == "yes" else "again"
+        return {"yes": "send", "no": "drop"}.get(answer, "again")
 
 
 class Send(Node):
     def post(self, shared, prep_res, exec_res):
         print(f"Sent: {shared['draft']}")
+
+
+class Drop(Node):
+    def post(self, shared, prep_res, exec_res):
+        print("Not sent.")
 
 
 def write_draft(request, wish):
@@ -65,17 +71,19 @@ draft, approve = Draft(max_retries=3, wait=retry_after), Approve()
 draft >> approve
 approve - "again" >> draft
 approve - "send" >> Send()
+approve - "drop" >> Drop()
 
 
 def main():
-    words = sys.argv[1:]
-    shared = {}
+    words, has_begun = sys.argv[1:], FILE.exists()  # at its end the run removes the file
+    is_answer = words[:1] == ["--answer"]
+    if words and is_answer != has_begun:
+        print("A run waits: answer it first." if has_begun else "No run waits for an answer.", file=sys.stderr)
+        raise SystemExit(2)
+    shared = {} if has_begun else {"request": " ".join(words) or REQUEST}
     with Journal(FILE) as journal:
-        waiting = [question for known in journal.runs() for question in known["questions"]]
-        if words[:1] == ["--answer"] and waiting:
+        if is_answer:
             journal.answer(RUN, " ".join(words[1:]))
-        elif not waiting:
-            shared["request"] = " ".join(words) or REQUEST
         try:
             journal.run(Flow(start=draft), shared, run_id=RUN)
         except Paused as paused:

@@ -172,7 +172,7 @@ def _checked(prompt: str, text: str, check: Callable[[Any], T]) -> T:
         data = check(read_data(text))
     except (ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        complaint = f"\n\nYour last answer was wrong ({reason}):\n{text}\n\nAnswer again, and mend that."
+        complaint = f"\n\nYour last answer was wrong ({reason}):\n{text}\n\nAnswer again, and fix that."
         _complaint.set((prompt, complaint))
         raise ValueError(f"the model's answer is wrong: {reason}") from error
     _complaint.set(("", ""))

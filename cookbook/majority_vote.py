@@ -2,8 +2,8 @@
 
     python -m cookbook.majority_vote "I love this book, it is great fun, though the end is sad"
 
-A parallel batch asks five times, and a voter that fails has no vote. Without a model, each voter looks
-at a different part of the text, so that they can disagree.
+A parallel batch asks five times, and a call that fails does not count, nor an answer that is no vote.
+Without a model, each voter looks at a different part of the text, so that they can disagree.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from cookbook.terminal import argument, run
 from pocketflow import AsyncFlow, AsyncParallelBatchNode, Node
 
 PROMPT = """
-Is the mood of this text good, bad or mixed? Attend above all to {focus}.
+Is the mood of this text good, bad or mixed? Pay most attention to {focus}.
 
 <text>
 {text}
@@ -41,7 +41,10 @@ class Vote(AsyncParallelBatchNode):
     async def exec_async(self, item):
         text, focus = item
         answer = await call_llm_async(PROMPT.format(text=text, focus=focus), offline=lambda: mood(text, focus))
-        return answer.strip().lower().strip(".")
+        vote = answer.lower().strip(" .\n")
+        if vote not in ("good", "bad", "mixed"):
+            raise ValueError(f"no vote: {answer}")
+        return vote
 
     async def exec_fallback_async(self, item, error):
         return None

@@ -3,7 +3,7 @@
     python -m cookbook.map_reduce [FILE ...]     (without a FILE: the guides of this project)
 
 Each file is summed up by a call of its own. A file that fails is named, and the others go on. Without
-a model, the summary of a file is its first sentence, which is hard to beat.
+a model, the summary of a file is its first sentence.
 """
 
 import re
@@ -59,8 +59,9 @@ class Reduce(Node):
 
 
 def common_words(summaries):
-    words = Counter(word for summary in summaries.values() for word in keywords(summary))
-    return f"Above all they are about: {', '.join(word for word, _ in words.most_common(3))}"
+    counts = Counter(word for summary in summaries.values() for word in keywords(summary))
+    shared = [word for word, count in counts.most_common(3) if count > 1]
+    return f"Several speak of: {', '.join(shared)}" if shared else "No two speak of the same."
 
 
 def first_sentence(text):

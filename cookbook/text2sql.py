@@ -2,9 +2,9 @@
 
     python -m cookbook.text2sql [QUESTION]
 
-The database is real: the packages installed in this Python. The query runs on a read-only
-connection. Without a model, a rule writes the SQL; its first try guesses a column's name, so
-that you see the loop repair it from the error.
+The database is real: the packages installed in this Python. SQLite asks `reads` about each step of a
+query, and refuses any that does more. Without a model, a rule writes the SQL; its first try guesses a
+column's name, so that you see the loop repair it from the error.
 """
 
 import re
@@ -17,7 +17,7 @@ from cookbook.llm import call_llm, retry_after
 from cookbook.terminal import argument, run
 from pocketflow import Flow, Node
 
-MOST_TRIES = 3
+MAX_TRIES = 3
 SCHEMA = "CREATE TABLE package (name TEXT, version TEXT, files INTEGER, requirements INTEGER)"
 PROMPT = """
 Write one SQLite query that answers the question.
@@ -28,16 +28,22 @@ Question: {question}
 {complaint}
 Reply with the query alone.
 """
+COMPLAINT = """
+Your last query failed with {error}. Fix it:
+{sql}
+"""
+READS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
 
 
 class Write(Node):
     def prep(self, shared):
-        return shared["question"], shared["complaint"]
+        return shared["question"], shared["failure"]
 
     def exec(self, inputs):
-        question, complaint = inputs
+        question, failure = inputs
+        complaint = COMPLAINT.format(**failure) if failure else ""
         prompt = PROMPT.format(schema=SCHEMA, question=question, complaint=complaint)
-        answer = call_llm(prompt, offline=lambda: guess(question, complaint))
+        answer = call_llm(prompt, offline=lambda: guess(question, failure))
         return re.sub(r"```\w*", "", answer).strip()
 
     def post(self, shared, inputs, sql):
@@ -51,7 +57,8 @@ class Execute(Node):
 
     def exec(self, inputs):
         file, sql = inputs
-        db = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+        db = sqlite3.connect(file)
+        db.set_authorizer(reads)
         try:
             return db.execute(sql).fetchmany(10)
         finally:
@@ -66,8 +73,8 @@ class Execute(Node):
         shared["tries"] += 1
         if isinstance(rows, sqlite3.Error):
             print(f"   error: {rows}")
-            shared["complaint"] = f"It must not fail with {rows}, as this did:\n{shared['sql']}"
-            return "repair" if shared["tries"] < MOST_TRIES else "give up"
+            shared["failure"] = {"error": str(rows), "sql": shared["sql"]}
+            return "repair" if shared["tries"] < MAX_TRIES else "give up"
         shared["rows"] = rows
         return "show"
 
@@ -83,11 +90,16 @@ class GiveUp(Node):
         print("No query that works.")
 
 
-def guess(question, complaint):
+def reads(action, *what):
+    """Allow what only reads; refuse all else, such as a second file or a copy of the database."""
+    return sqlite3.SQLITE_OK if action in READS else sqlite3.SQLITE_DENY
+
+
+def guess(question, failure):
     """Order by the column that the question is about; the first try asks for one that is not there."""
     column = "requirements" if re.search(r"need|requir|depend", question.lower()) else "files"
     limit = next(iter(re.findall(r"\d+", question)), "3")
-    if "no such column" not in complaint:
+    if not failure:
         column = {"files": "size", "requirements": "dependencies"}[column]
     return f"SELECT name, {column} FROM package ORDER BY {column} DESC, name LIMIT {limit}"
 
@@ -114,7 +126,7 @@ def main():
         file = Path(folder) / "packages.db"
         fill(file)
         question = argument("Which 3 packages have the most files?")
-        flow.run({"question": question, "complaint": "", "tries": 0, "database": str(file)})
+        flow.run({"question": question, "failure": None, "tries": 0, "database": str(file)})
 
 
 if __name__ == "__main__":

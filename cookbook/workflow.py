@@ -7,7 +7,7 @@ Without a model, the article is made of sentences from the documentation, each w
 """
 
 from cookbook.llm import call_llm, retry_after
-from cookbook.search import documentation, quote
+from cookbook.search import documentation, quote, sentences
 from cookbook.terminal import argument, run
 from pocketflow import BatchNode, Flow, Node
 
@@ -28,7 +28,7 @@ class Outline(Node):
 
     def exec(self, subject):
         prompt = OUTLINE.format(subject=subject)
-        text = call_llm(prompt, offline=lambda: "\n".join(page.name for page in documentation().search(subject, 3)))
+        text = call_llm(prompt, offline=lambda: "\n".join(three_pages(subject)))
         return [line.strip("-* 0123456789.") for line in text.splitlines() if line.strip()]
 
     def post(self, shared, subject, headings):
@@ -48,10 +48,19 @@ class Write(BatchNode):
         shared["sections"] = sections
 
 
-class Style(Node):
+class Assemble(Node):
     def post(self, shared, prep_res, exec_res):
         parts = [f"## {head}\n\n{text}" for head, text in zip(shared["headings"], shared["sections"], strict=True)]
+        parts = parts or ["The documentation says nothing of it."]
         shared["article"] = "\n\n".join([f"# {shared['subject'].capitalize()}", *parts])
+
+
+def three_pages(subject):
+    """The names of the three best pages that begin differently, so that the article says nothing twice."""
+    names = {}
+    for page in documentation().search(subject, 10):
+        names.setdefault(sentences(page.text)[0].split(";")[0].rstrip("."), page.name)
+    return list(names.values())[:3]
 
 
 def look_up(subject, heading):
@@ -61,7 +70,7 @@ def look_up(subject, heading):
 
 
 outline = Outline(max_retries=3, wait=retry_after)
-outline >> Write(max_retries=3, wait=retry_after) >> Style()
+outline >> Write(max_retries=3, wait=retry_after) >> Assemble()
 flow = Flow(start=outline)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -15,17 +16,24 @@ from tests.model_server import model_server
 
 def test_rag_answers_from_the_files_and_names_the_passage(tmp_path: Path):
     file = tmp_path / "bread.txt"
-    file.write_text("Flour is bought.\n\nBread bakes for an hour. It cools.\n")
+    file.write_text("Flour is bought.\n\nBread bakes for an hour. It rests. Bread cools slowly.\n")
     answers = ask("rag", str(file), stdin="How long does bread bake?\nzzyzx\n")
     assert answers == (
-        "2 passages of 1 file(s).\n"
-        "? Bread bakes for an hour. [bread.txt#2]\n"
-        "? No passage says anything about that.\n"
+        "2 chunks of 1 file(s).\n"
+        "? Bread bakes for an hour. Bread cools slowly. [bread.txt#2]\n"
+        "? Nothing is said about that.\n"
         "? \n"
     )  # fmt: skip
 
 
-def test_rag_asks_a_model_with_the_passages(tmp_path: Path):
+def test_rag_answers_with_the_commands_and_headings_of_its_own_readme():
+    questions = ["How do I run the tests?", "Is it fast?", "What does a BatchNode do?"]
+    tests, fast, *_ = ask("rag", stdin="\n".join(questions) + "\n").split("? ")[1:]
+    assert tests.startswith("Pass the tests on a fresh machine: python -m venv .venv && ")
+    assert "ours is faster" in fast or "half the time" in fast  # found by meaning, or by words
+
+
+def test_rag_asks_a_model_with_the_chunks(tmp_path: Path):
     pytest.importorskip("openai", reason=NEEDS)
     file = tmp_path / "bread.txt"
     file.write_text("Bread bakes for an hour.")
@@ -63,14 +71,41 @@ def test_text2sql_cannot_change_the_database(sql: str):
     pytest.importorskip("openai", reason=NEEDS)
     with model_server(lambda prompt: sql) as server:
         output = run("text2sql", model=server.environment)
-    assert output.count("error: attempt to write a readonly database") == 3
+    assert output.count("error: not authorized") == 3
     assert output.endswith("No query that works.\n")
+
+
+def test_text2sql_cannot_write_another_file_either(tmp_path: Path):
+    """On a connection that is only read-only, `VACUUM INTO` writes a copy, and `ATTACH` opens any other database."""
+    pytest.importorskip("openai", reason=NEEDS)
+    copy = tmp_path / "copy.db"
+    for sql in (f"VACUUM INTO '{copy}'", f"ATTACH '{copy}' AS other"):
+        with model_server(lambda prompt, sql=sql: sql) as server:
+            output = run("text2sql", model=server.environment)
+        assert len(re.findall("error: (?:not authorized|authorization denied)\n", output)) == 3
+    assert not copy.exists()
+
+
+def test_text2sql_tells_a_model_what_failed():
+    pytest.importorskip("openai", reason=NEEDS)
+    replies = iter(["SELECT size FROM package", "SELECT 1"])
+    with model_server(lambda prompt: next(replies)) as server:
+        assert run("text2sql", model=server.environment).endswith("\n   1\n")
+    asked = server.requests[1]["messages"][0]["content"]
+    assert "Your last query failed with no such column: size. Fix it:\nSELECT size FROM package" in asked
 
 
 def test_code_generator_repairs_until_the_examples_hold():
     lines = ask("code_generator", "f(2) == 4", "f(3) == 6").splitlines()
     assert lines[0] == "1. return x: AssertionError: f(2) == 4"
     assert lines[2:] == ["3. return 2 * x: passes", "", "def f(x):", "    return 2 * x"]
+
+
+def test_code_generator_asks_a_model_again_that_wrote_nothing():
+    pytest.importorskip("openai", reason=NEEDS)
+    replies = iter(["", "def f(x):\n    return x"])
+    with model_server(lambda prompt: next(replies)) as server:
+        assert run("code_generator", "f(1) == 1", model=server.environment).startswith("1. return x: passes\n")
 
 
 def test_code_generator_gives_up_on_what_it_cannot():
@@ -128,5 +163,24 @@ def test_coding_agent_refuses_what_a_model_wants_outside(tmp_path: Path):
         output = run("coding_agent", model=server.environment)
     assert outside.read_text() == "secret"
     assert output.splitlines()[1].endswith("refused")
-    assert told[:3] == [False, True, False]
+    assert told[:4] == [False, True, False, True]  # the second patch of shop.py replaces what is gone
     assert output.endswith("The tests do not pass.\n")
+
+
+def test_coding_agent_tells_a_model_that_its_tests_took_too_long(monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("openai", reason=NEEDS)
+    real_run = subprocess.run
+
+    def run_impatiently(*args, cwd, timeout, **more):
+        is_endless = "while" in Path(cwd, "shop.py").read_text()
+        return real_run(*args, cwd=cwd, timeout=1 if is_endless else timeout, **more)
+
+    monkeypatch.setattr("subprocess.run", run_impatiently)
+    loop = {"file": "shop.py", "old": "return sum(prices) - 1", "new": "while prices: pass"}
+    mended = {"file": "shop.py", "old": "while prices: pass", "new": "return sum(prices)"}
+    exact = {"file": "shop.py", "old": "//", "new": "/"}
+    replies = iter([exact, loop, mended])
+    with model_server(lambda prompt: json.dumps(next(replies))) as server:
+        output = run("coding_agent", model=server.environment)
+    assert output.splitlines()[4::2] == ["failing: timeout", "tests pass"]
+    assert "the tests ran for more than 30 seconds" in server.requests[2]["messages"][0]["content"]

@@ -125,6 +125,15 @@ def test_workflow_writes_an_article_with_three_sections():
     assert sum(line.startswith("## ") for line in lines) == 3
 
 
+def test_workflow_says_nothing_twice():
+    lines = [line.split(" [")[0] for line in ask("workflow", "temporary files").splitlines() if line.endswith("]")]
+    assert len({line.split(".")[0] for line in lines}) == len(lines) == 3
+
+
+def test_workflow_says_so_where_nothing_is_found():
+    assert ask("workflow", "zzyzx") == "# Zzyzx\n\nThe documentation says nothing of it.\n"
+
+
 def test_batch_reads_a_file_in_chunks(tmp_path: Path):
     table = tmp_path / "table.csv"
     table.write_text("name,n\n" + "".join(f"row,{n}\n" for n in range(1, 121)))
@@ -141,8 +150,15 @@ def test_map_reduce_tells_what_it_could_not_read(tmp_path: Path):
     text = tmp_path / "tea.txt"
     text.write_text("Tea is hot. Tea needs water, hot water. Bye.")
     assert ask("map_reduce", str(text), str(tmp_path / "gone")) == (
-        "gone: FileNotFoundError\ntea.txt: Tea is hot.\n\nAbove all they are about: tea, hot\n"
+        "gone: FileNotFoundError\ntea.txt: Tea is hot.\n\nNo two speak of the same.\n"
     )
+
+
+def test_map_reduce_names_what_the_files_share(tmp_path: Path):
+    for name, text in ("one.txt", "Tea is hot."), ("two.txt", "Water makes tea."):
+        (tmp_path / name).write_text(text)
+    files = sorted(str(file) for file in tmp_path.iterdir())
+    assert ask("map_reduce", *files).endswith("\n\nSeveral speak of: tea\n")
 
 
 def test_typed_store_runs_on_a_dataclass():

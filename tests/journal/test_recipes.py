@@ -52,6 +52,18 @@ def test_human_in_the_loop_goes_on_in_another_process_with_the_answer(tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_human_in_the_loop_takes_no_answer_where_nothing_waits_and_no_request_where_something_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert call("human_in_the_loop", "--answer", "yes") == (2, "", "No run waits for an answer.\n")
+    assert list(tmp_path.iterdir()) == []
+    approve("My tea is cold.")
+    assert call("human_in_the_loop", "My lamp is broken.") == (2, "", "A run waits: answer it first.\n")
+    assert approve("--answer", "no") == ("Not sent.\n", "")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_fleet_goes_on_with_the_runs_of_a_killed_worker_and_pays_for_nothing_twice(request: pytest.FixtureRequest):
     pytest.importorskip("distributed", reason="needs the cluster extra: pip install -e '.[cluster]'")
     where = [request.getfixturevalue("postgres").schema()] if server.programs() else []
