@@ -102,8 +102,7 @@ function drawMessages() {
 }
 
 function welcome() {
-  const { id, isMissing, flows } = state, { doc, findings = [] } = (!isMissing && flow()) || {};
-  set("welcome", { hidden: !flows || (id && !isMissing) }); // until all is told
+  const { id, isMissing } = state, { doc, findings = [] } = (!isMissing && flow()) || {};
   say("doc", isMissing ? `There is no run ${id}.` : doc);
   list("findings", findings, it => it, it => element("li", {}, it));
   say("advice", findings.length ? "Mend this, then it can be started." : "Start a run, or choose one to watch.");
@@ -114,12 +113,14 @@ function welcome() {
 
 const wide = matchMedia("(min-width: 1000px)"); // where the graph is always there, as in the style sheet
 const tabs = [...find("tabs").children];
-const pane = () => (!state.run || !state.flows ? "welcome" : state.tab === "graph" && wide.matches ? "output" : state.tab);
+const pane = () => (!state.run ? "welcome" : state.tab === "graph" && wide.matches ? "output" : state.tab);
 
 function drawTabs() {
+  const { flows, id, run, isMissing } = state;
   mark(document.body, "data-pane", pane());
+  set("side", { hidden: !flows || (id && !run && !isMissing) });
   for (const id of Object.keys(PANES)) if (id !== "graph") set(id, { hidden: id !== pane() });
-  set("tabs", { hidden: !state.run });
+  set("tabs", { hidden: !run });
   for (const tab of tabs) {
     mark(tab, "aria-selected", tab.id === `tab-${pane()}`);
     set(tab, { tabIndex: tab.id === `tab-${pane()}` ? 0 : -1 });
