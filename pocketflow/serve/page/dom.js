@@ -51,14 +51,17 @@ export function list(parent, items, keyOf, make, update = () => {}) {
   }
 }
 
-/** Write into what scrolls, and stay at its end, unless the reader has scrolled up since. */
-export function following(scroller, write) {
-  const { scrollTop, scrollHeight, clientHeight, followed } = scroller;
-  const isAtEnd = scrollTop === followed || scrollHeight - scrollTop - clientHeight < 24; // lines may break anew
-  write();
-  if (!isAtEnd) return;
-  scroller.scrollTop = scroller.scrollHeight;
-  scroller.followed = scroller.scrollTop;
+const grown = new Set(); // scrolled at once, as each measure takes a layout
+
+/** Show the end of what has grown, unless the reader has scrolled up. */
+export function follow(it) {
+  it.onscroll ??= () => (it.isLeft = it.scrollHeight - it.scrollTop - it.clientHeight > 24);
+  if (it.isLeft) return;
+  grown.add(it);
+  queueMicrotask(() => {
+    for (const it of grown) it.scrollTop = it.scrollHeight;
+    grown.clear();
+  });
 }
 
 // Words and signs

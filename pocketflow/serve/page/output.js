@@ -1,6 +1,6 @@
 // What the nodes say: a card for each of them and for each item, and the events as they come.
 
-import { asText, duration, element, find, following, joined, list, mark } from "./dom.js";
+import { asText, duration, element, find, follow, joined, list, mark } from "./dom.js";
 import { plural, printable, say, set, setSign, sign } from "./dom.js";
 import { factsOf, titleOf } from "./history.js";
 import { readable } from "./json.js";
@@ -47,14 +47,15 @@ function makeCard() {
 
 function drawCard(card, { label, state, kind, text, cut }) {
   const { parts } = card, isUsual = state === "running" || state === "done";
+  const isGrowing = [state, card.dataset.state].includes("running");
   mark(card, "data-state", state);
   setSign(parts.sign, state);
   set(parts.label, { textContent: label, title: label });
   say(parts.state, !isUsual && state);
   say(parts.cut, cut && `${plural(cut, "character")} before this are left out.`);
   if (card.text === text) return;
-  if (state === "running") following(parts.body, () => write(card, text));
-  else write(card, text);
+  write(card, text);
+  if (isGrowing) follow(parts.body);
   if (kind === "result") set(parts.body, { textContent: readable(text) });
 }
 
@@ -89,7 +90,8 @@ const KNOWN = "type path node id item run_id changes".split(" "); // what is sai
 
 export function drawEvents() {
   const { events, earlier } = state;
-  following(find("lines"), () => list("lines", events, ({ number }) => number, makeLine));
+  list("lines", events, ({ number }) => number, makeLine);
+  follow(find("lines"));
   say("event-count", earlier && `${plural(earlier, "earlier event")} not shown.`);
   say("no-events", !events.length && "Events show here as they happen. The history below has what was before.");
 }

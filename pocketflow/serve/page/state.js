@@ -11,7 +11,7 @@ const ofRun = () => ({
   isMissing: false, // whether the server has no such run
   nodes: new Map(), // by graph id
   outputs: new Map(), // by slot
-  events: [], // the last ones, each with a number and the time when it came, if it came here
+  events: [], // the last ones, each with a number and when it came
   earlier: 0, // how many there were before these
   said: new Map(), // the last "status" or "progress" of a node, by its id
   rows: [], // the history, as far as it was read

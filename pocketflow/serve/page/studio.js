@@ -113,7 +113,7 @@ function welcome() {
 
 const wide = matchMedia("(min-width: 1000px)"); // where the graph is always there, as in the style sheet
 const tabs = [...find("tabs").children];
-const pane = () => (!state.run ? "welcome" : state.tab === "graph" && wide.matches ? "output" : state.tab);
+const pane = () => (!state.run || !state.flows ? "welcome" : state.tab === "graph" && wide.matches ? "output" : state.tab);
 
 function drawTabs() {
   const { flows, id, run, isMissing } = state;
