@@ -516,8 +516,10 @@ def test_a_fork_goes_on_from_a_chosen_visit(opened: Open):
         studio.button("Fork here").click()
         studio.shows("#origin", "fork of monday")
         studio.shows("#status", "✓ finished")
+        count = len(served.do(served.runs.history, studio.one("#name").text_content()))
+        studio.shows("#where", f"Now · {count} steps")
         studio.one("#back").click()
-        studio.says("#status", "As of step")
+        studio.shows("#status", f"As of step {count}")
         assert studio.button("Fork here").is_disabled()  # as the flow ends here
         assert (first.counted, second.counted) == (["First"], ["Second", "Second"])
         studio.one("#origin").click()
