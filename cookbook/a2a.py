@@ -5,9 +5,9 @@
     python -m cookbook.a2a QUESTION URL         (asks any other agent)
     uvicorn --factory cookbook.a2a:app          (serves this one alone, on port 8000)
 
-The flow is that of cookbook.agent, as it is. Whoever asks is told of each of its nodes as the status
-of a task, and gets the answer as its artifact; cancelling the task stops the run. Expect the name of
-the agent, its steps, and the answer, all of them over HTTP on a free port of this machine.
+The flow is that of cookbook.agent, as it is. The client sees each node as a status update of its task,
+and the answer as the task's artifact; cancelling the task stops the run. Expect the name of the agent,
+its steps, and the answer, all of them over HTTP on a free port of this machine.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ except ImportError:
     sys.exit(print("needs the A2A SDK: pip install 'a2a-sdk[http-server]>=1.1' uvicorn", file=sys.stderr) or 2)
 
 QUESTION = "How do I cache the results of a function?"
-SECONDS = 60  # that an agent may be silent
+SECONDS = 60  # how long an agent may be silent
 
 
 class FlowAgent(AgentExecutor):

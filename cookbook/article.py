@@ -12,7 +12,7 @@ Python's documentation.
 import asyncio
 import tempfile
 
-from cookbook.llm import retry_after, stream_llm
+from cookbook.llm import has_model, retry_after, stream_llm
 from cookbook.search import documentation, sentences
 from cookbook.terminal import argument, run
 from pocketflow import AsyncFlow, AsyncNode, Node
@@ -55,7 +55,7 @@ class Write(AsyncNode):
         prompt = PROMPT.format(subject=subject, task=self.task, page=page)
         async for piece in stream_llm(prompt, offline=lambda: " ".join(sentences(page)[:3])):
             yield piece
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(0 if has_model() else PAUSE)
 
     async def post_async(self, shared, inputs, pieces):
         shared["paragraphs"][self.name] = "".join(pieces).strip()

@@ -14,10 +14,10 @@ from cookbook.search import documentation, keywords, quote
 from cookbook.terminal import argument, run
 from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode
 
-MOST_QUESTIONS = 3
+MAX_QUESTIONS = 3
 DEPTH = 1  # how often a question is split
 SPLIT = """
-Split this question into at most {most} smaller ones that can be answered one by one.
+Split this question into at most {count} smaller ones that can be answered one by one.
 
 Question: {question}
 
@@ -40,7 +40,7 @@ class Split(AsyncNode):
         question, depth = inputs
         if depth == 0:
             return []
-        prompt = SPLIT.format(question=question, most=MOST_QUESTIONS)
+        prompt = SPLIT.format(question=question, count=MAX_QUESTIONS)
         return await ask_for_data_async(prompt, check, offline=lambda: {"questions": parts(question)})
 
     async def post_async(self, shared, inputs, questions):
@@ -88,7 +88,7 @@ class Report(AsyncNode):
 
 
 def check(data):
-    return [str(question) for question in data["questions"]][:MOST_QUESTIONS]
+    return [str(question) for question in data["questions"]][:MAX_QUESTIONS]
 
 
 def parts(question):
@@ -107,9 +107,9 @@ split - "research" >> research
 split - "look up" >> look_up
 research_flow = AsyncFlow(start=split)  # which Research runs again for each smaller question
 
-outermost = AsyncFlow(start=split)
-outermost >> Report(max_retries=3, wait=retry_after)
-flow = AsyncFlow(start=outermost)
+first = AsyncFlow(start=split)  # the same graph, but with a report behind it
+first >> Report(max_retries=3, wait=retry_after)
+flow = AsyncFlow(start=first)
 
 
 def main():

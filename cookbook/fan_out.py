@@ -3,7 +3,7 @@
     python -m cookbook.fan_out [FILE]     (without a FILE: Python's own copyright notice)
 
 One branch is an async node, one a plain function in a thread, one a flow of two nodes. The join
-begins when all of them are done; a branch that fails would cancel the others.
+begins when all of them are done; if a branch fails, the others are cancelled.
 """
 
 import asyncio
@@ -63,5 +63,10 @@ split >> Longest()
 read >> [Count(), task(common), Flow(start=split)] >> Report()
 flow = AsyncFlow(start=read)
 
+
+def main():
+    asyncio.run(flow.run_async({"file": sys.argv[1] if len(sys.argv) > 1 else None}))
+
+
 if __name__ == "__main__":
-    run(lambda: asyncio.run(flow.run_async({"file": sys.argv[1] if len(sys.argv) > 1 else None})))
+    run(main)

@@ -1,4 +1,4 @@
-"""Flows that outlive their machine: a Dask cluster runs them, a worker is killed, and another goes on with its runs.
+"""Flows that outlive their machine: a Dask cluster runs them, a worker is killed, and another takes over its runs.
 
     pip install 'dask[distributed]'
     python -m cookbook.fleet [postgresql://USER@HOST/DATABASE]

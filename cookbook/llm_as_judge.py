@@ -14,9 +14,9 @@ from pocketflow import Flow, Node
 
 WORDY = "It is really very important to actually note that the cache is basically just a quite simple dict."
 FILLER = ["it is important to note that", "actually", "basically", "just", "quite", "really", "simply", "very"]
-MOST_ROUNDS = 5
+MAX_ROUNDS = 5
 IMPROVE = """
-Make this text shorter, without a loss of meaning. {advice}
+Shorten this text without losing meaning. {advice}
 
 <text>
 {text}
@@ -59,11 +59,13 @@ class Judge(Node):
     def post(self, shared, text, verdict):
         good, shared["advice"] = verdict
         print(f"   {'good enough' if good else shared['advice']}")
-        return "good" if good or shared["rounds"] == MOST_ROUNDS else "improve"
+        return "good" if good or shared["rounds"] == MAX_ROUNDS else "improve"
 
 
 def check(verdict):
-    return bool(verdict["good"]), str(verdict["advice"])
+    if not isinstance(verdict["good"], bool):
+        raise ValueError(f'"good" must be true or false, not {verdict["good"]!r}')
+    return verdict["good"], str(verdict["advice"])
 
 
 def criticize(text):

@@ -4,7 +4,7 @@
 
 A hook sees every exec before it starts. Where it knows the input it answers with a `Skip`, and the
 exec is not called. So one cache serves all flows of a program, sync and async, and no node has
-to know about it.
+to know about it. The prompt is a part of that input, so a changed prompt is asked anew.
 """
 
 import json
@@ -30,11 +30,11 @@ class Cache(Hook):
 
     def __init__(self, file):
         self.db = sqlite3.connect(file, isolation_level=None)
-        self.db.execute("CREATE TABLE IF NOT EXISTS answers (prompt PRIMARY KEY, answer)")
+        self.db.execute("CREATE TABLE IF NOT EXISTS answers (key PRIMARY KEY, answer)")
 
     def on_start(self, step):
         if step.kind == "exec":
-            for (answer,) in self.db.execute("SELECT answer FROM answers WHERE prompt = ?", (self.key(step),)):
+            for (answer,) in self.db.execute("SELECT answer FROM answers WHERE key = ?", (self.key(step),)):
                 return Skip(json.loads(answer))
 
     def on_end(self, step, result):
@@ -47,13 +47,14 @@ class Cache(Hook):
 
 class Answer(BatchNode):
     def prep(self, shared):
-        return shared["questions"]
+        return [(question, PROMPT.format(question=question)) for question in shared["questions"]]
 
-    def exec(self, question):
+    def exec(self, item):
+        question, prompt = item
         print(f"paid for: {question}")
-        return call_llm(PROMPT.format(question=question), offline=lambda: look_up(question))
+        return call_llm(prompt, offline=lambda: look_up(question))
 
-    def post(self, shared, questions, answers):
+    def post(self, shared, items, answers):
         shared["answers"] = answers
 
 

@@ -3,9 +3,9 @@
     pip install 'mcp>=2.1'
     python -m cookbook.mcp_server     (a client starts it and talks to its stdin, as cookbook.mcp_tools does)
 
-The flow is that of cookbook.deep_research, as it is. The client is told of each of its nodes as
-progress, and a call that it gives up cancels the run. A ToolError is for the model to read; any
-other exception goes to stderr, and the model learns only that the tool failed.
+The flow is that of cookbook.deep_research, as it is. Each node is reported to the client as progress;
+if the client gives up the call, the run is cancelled. A ToolError is for the model to read; any other
+exception goes to stderr, and the model learns only that the tool failed.
 """
 
 import builtins

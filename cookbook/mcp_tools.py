@@ -4,9 +4,9 @@
     python -m cookbook.mcp_tools "How do I sort and shuffle a list?"
     python -m cookbook.mcp_tools "QUESTION" COMMAND ...     (any other server over stdio, as npx or uvx start them)
 
-What a tool raises goes back to the model as text, as in cookbook.tool_calling. A server that dies in
-mid-call is started anew, and the model is told: it may know whether the call can be made twice. Without
-a model, rules look the question up with the tools of cookbook.mcp_server.
+What a tool raises goes back to the model as text, as in cookbook.tool_calling. If the server dies
+during a call it is restarted and the model is told, as only the model can know whether repeating the
+call is safe. Without a model, rules look the question up with the tools of cookbook.mcp_server.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ except ImportError:
 
 SERVER = [sys.executable, "-m", "cookbook.mcp_server"]
 QUESTION = "How do I sort and shuffle a list?"
-SECONDS = 60  # that a server may take to answer
-MOST_ROUNDS = 5
+SECONDS = 60  # how long a server may take to answer
+MAX_ROUNDS = 5
 SYSTEM = {"role": "system", "content": "Use the tools to find out, then answer in three sentences."}
 DIED = "error: the server died during this call. Another one was started: call again, or answer without."
 
@@ -68,7 +68,7 @@ class Decide(Node):
     def post(self, shared, inputs, message):
         shared["messages"].append(message)
         asked = sum(message["role"] == "assistant" for message in shared["messages"])
-        return "call" if message.get("tool_calls") and asked <= MOST_ROUNDS else "answer"
+        return "call" if message.get("tool_calls") and asked <= MAX_ROUNDS else "answer"
 
 
 class CallTools(AsyncParallelBatchNode):
@@ -111,12 +111,13 @@ async def show(tool, progress, total, message):
 
 
 def next_message(messages):
-    """Research the question, once more if the server died; ask for the signatures of what was found; say both."""
+    """Research the question, once more if the server died; ask for the signature of each [name] found; say both."""
+    asked = [call["function"]["name"] for message in messages for call in message.get("tool_calls", [])]
     results = [message["content"] for message in messages if message["role"] == "tool"]
     found = [result for result in results if not result.startswith("error: ")]
     if results in ([], [DIED]):
         return asking_for([("research", {"question": messages[0]["content"]})])
-    if found == results[-1:]:  # all there is, so nobody has asked for signatures yet
+    if found and "signature" not in asked:
         names = dict.fromkeys(re.findall(r"\[([\w.]+)\]", found[0]))
         return asking_for([("signature", {"name": name}) for name in names])
     answer, *signatures = found or ["The tools found nothing."]

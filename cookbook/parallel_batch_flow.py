@@ -2,19 +2,21 @@
 
     python -m cookbook.parallel_batch_flow [FILE ...]     (without a FILE: some of this folder)
 
-`AsyncParallelBatchFlow` runs its graph once for each entry, a dict of params; the entries share
-one store, so each writes under its own name. The disk pretends to be slow; what is printed was measured.
+`AsyncParallelBatchFlow` runs its graph once for each entry that `prep_async` returns, a dict which
+all nodes of that run see as `self.params`. The runs share one store, so each writes under its own name.
 """
 
 import asyncio
 import sys
-import time
 from pathlib import Path
 
 from cookbook.terminal import run
-from pocketflow import AsyncBatchFlow, AsyncNode, AsyncParallelBatchFlow, Node
+from pocketflow import AsyncNode, AsyncParallelBatchFlow, Node
 
-SECONDS = 0.05  # that a slow disk takes
+
+class Files(AsyncParallelBatchFlow):
+    async def prep_async(self, shared):
+        return [{"file": file} for file in shared["files"]]
 
 
 class Read(AsyncNode):
@@ -22,7 +24,6 @@ class Read(AsyncNode):
         return self.params["file"]
 
     async def exec_async(self, file):
-        await asyncio.sleep(SECONDS)
         return await asyncio.to_thread(Path(file).read_text)
 
     async def post_async(self, shared, file, text):
@@ -30,7 +31,7 @@ class Read(AsyncNode):
         return "code" if file.endswith(".py") else "prose"
 
 
-class CountCode(Node):
+class CountLines(Node):
     def post(self, shared, prep_res, exec_res):
         file = self.params["file"]
         shared["counts"][file] = f"{sum(map(bool, shared['texts'][file].splitlines()))} lines of code"
@@ -42,38 +43,19 @@ class CountWords(Node):
         shared["counts"][file] = f"{len(shared['texts'][file].split())} words"
 
 
-def graph():
-    read = Read()
-    read - "code" >> CountCode()
-    read - "prose" >> CountWords()
-    return read
-
-
-class Files(AsyncBatchFlow):
-    async def prep_async(self, shared):
-        return [{"file": file} for file in shared["files"]]
-
-
-class FilesAtOnce(AsyncParallelBatchFlow):
-    max_concurrency = 16
-    prep_async = Files.prep_async
-
-
-def measured(flow, files):
-    shared, start = {"files": files, "texts": {}, "counts": {}}, time.perf_counter()
-    asyncio.run(flow.run_async(shared))
-    return shared["counts"], time.perf_counter() - start
+read = Read()
+read - "code" >> CountLines()
+read - "prose" >> CountWords()
+flow = Files(start=read, max_concurrency=16)
 
 
 def main():
-    files = sys.argv[1:] or sorted(
-        str(file) for names in ("*.md", "[a-d]*.py") for file in Path(__file__).parent.glob(names)
-    )
-    counts, alone = measured(Files(start=graph()), files)
-    same, together = measured(FilesAtOnce(start=graph()), files)
+    folder = Path(__file__).parent
+    files = sys.argv[1:] or sorted(str(file) for names in ("*.md", "[a-d]*.py") for file in folder.glob(names))
+    shared = {"files": files, "texts": {}, "counts": {}}
+    asyncio.run(flow.run_async(shared))
     for file in files:
-        print(f"{Path(file).name}: {same[file]}")
-    print(f"{len(counts)} files in {alone:.2f} s, at once in {together:.2f} s: {alone / together:.1f} times as fast.")
+        print(f"{Path(file).name}: {shared['counts'][file]}")
 
 
 if __name__ == "__main__":

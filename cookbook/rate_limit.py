@@ -1,4 +1,4 @@
-"""At most N calls a minute, however many nodes want one: a hook that waits before each exec.
+"""At most N calls a minute, however many nodes want one: a hook that waits before each attempt.
 
     python -m cookbook.rate_limit [N]     (default: 1200 a minute; 20 calls, so about a second)
 
@@ -22,16 +22,22 @@ class RateLimit(Hook):
         self.interval, self.clock = 60 / per_minute, clock
         self.next_turn = clock()
 
-    def take_turn(self):
-        """Seconds until the turn that is taken now."""
-        now = self.clock()
-        turn = max(self.next_turn, now)
+    def take_turn(self, wait=0):
+        """Seconds until the turn that is taken now, not counting the first `wait` of them."""
+        earliest = self.clock() + wait
+        turn = max(self.next_turn, earliest)
         self.next_turn = turn + self.interval
-        return turn - now
+        return turn - earliest
 
     def on_start(self, step):
         if step.kind == "exec":
-            return asyncio.sleep(self.take_turn()) if step.loop else time.sleep(self.take_turn())
+            return self.sleep(step, self.take_turn())
+
+    def on_retry(self, step, error, attempt, wait):
+        return self.sleep(step, self.take_turn(wait))  # after which the node waits for `wait` seconds
+
+    def sleep(self, step, seconds):
+        return asyncio.sleep(seconds) if step.loop else time.sleep(seconds)
 
 
 class Calls(BatchNode):

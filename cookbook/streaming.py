@@ -2,21 +2,26 @@
 
     python -m cookbook.streaming [QUESTION]
 
-Press Enter to stop. `aclosing` cancels the run and waits for it, so nothing is left running: not
-the node, and not the request to the model.
+Press Enter to stop, also while the model is silent. `aclosing` cancels the run and waits for it, so
+nothing is left running: not the node, and not the request to the model.
 """
 
 import asyncio
 import contextlib
 import sys
 
-from cookbook.llm import stream_llm
+from cookbook.llm import has_model, stream_llm
 from cookbook.search import documentation, sentences
 from cookbook.terminal import argument, run
 from pocketflow import AsyncFlow, AsyncNode
 from pocketflow.stream import stream
 
-PROMPT = "Explain to someone who learns Python, in one paragraph: {question}"
+PROMPT = """
+Answer in one paragraph, for someone who learns Python.
+
+Question: {question}
+"""
+QUESTION = "What is a context manager?"
 PAUSE = 0.02  # seconds between two words, where no model sets the pace
 
 
@@ -27,7 +32,7 @@ class Answer(AsyncNode):
     async def exec_async(self, question):
         async for piece in stream_llm(PROMPT.format(question=question), offline=lambda: look_up(question)):
             yield piece
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(0 if has_model() else PAUSE)
 
     async def post_async(self, shared, question, pieces):
         shared["answer"] = "".join(pieces)
@@ -41,22 +46,29 @@ def look_up(question):
 flow = AsyncFlow(start=Answer())
 
 
-async def show(shared, stopped):
-    """Print what comes until it ends, or until `stopped` is set."""
+async def show(shared):
+    """Print what comes until it ends, or until this task is cancelled."""
     async with contextlib.aclosing(stream(flow, shared)) as events:
         async for event in events:
             if event["type"] == "chunk":
                 print(event["chunk"], end="", flush=True)
-            if stopped.is_set():
-                break
-    print("\n(stopped; nothing is left running)" if "answer" not in shared else "")
 
 
 async def answer():
-    stopped = asyncio.Event()
+    loop, showing = asyncio.get_running_loop(), asyncio.create_task(show({"question": argument(QUESTION)}))
+
+    def stop():
+        loop.remove_reader(sys.stdin)
+        showing.cancel()
+
     if sys.stdin.isatty():
-        asyncio.get_running_loop().add_reader(sys.stdin, stopped.set)
-    await show({"question": argument("What is a context manager?")}, stopped)
+        loop.add_reader(sys.stdin, stop)
+    await asyncio.wait([showing])
+    if showing.cancelled():
+        print("\n(stopped; nothing is left running)")
+    else:
+        showing.result()  # raises what went wrong
+        print()
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, left
 

@@ -12,7 +12,7 @@ from cookbook.search import as_text, documentation, keywords, quote
 from cookbook.terminal import argument, run
 from pocketflow import Flow, Node
 
-MOST_TRIES = 3
+MAX_TRIES = 3
 ANSWER = """
 Answer the question from these pages. {advice}
 
@@ -68,7 +68,7 @@ class Supervise(Node):
     def post(self, shared, inputs, verdict):
         accepted, shared["advice"] = verdict
         print(f"try {shared['tries']}: {'accepted' if accepted else shared['advice']}")
-        return "accept" if accepted or shared["tries"] == MOST_TRIES else "again"
+        return "accept" if accepted or shared["tries"] == MAX_TRIES else "again"
 
 
 class Publish(Node):
@@ -77,7 +77,9 @@ class Publish(Node):
 
 
 def check(verdict):
-    return bool(verdict["accept"]), str(verdict["advice"])
+    if not isinstance(verdict["accept"], bool):
+        raise ValueError(f'"accept" must be true or false, not {verdict["accept"]!r}')
+    return verdict["accept"], str(verdict["advice"])
 
 
 def compare(question, answer):

@@ -1,10 +1,10 @@
-"""Tool calling, by the model's own protocol: it asks for tools, and reads what they gave.
+"""Tool calling with the chat completions protocol: the model asks for calls and gets their results.
 
     python -m cookbook.tool_calling "What is (17 + 4) * 2, and how many days are left this year?"
 
-A tool is a function with types and a docstring, from which its description is made. What a tool
-raises goes back to the model as text, so that it can try again. Without a model, rules find the sums
-and dates in the question.
+A tool is a function with types and a docstring, from which its description for the model is made. An
+error of a tool goes back to the model as text, so that it can try again. Without a model, rules find
+the sums and dates in the question.
 """
 
 import ast
@@ -18,7 +18,7 @@ from cookbook.llm import asking_for, call_with_tools, retry_after
 from cookbook.terminal import argument, run
 from pocketflow import BatchNode, Flow, Node
 
-MOST_ROUNDS = 5
+MAX_ROUNDS = 5
 SYSTEM = {"role": "system", "content": "Use the tools for whatever they can do, then answer in one sentence."}
 OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
@@ -43,12 +43,15 @@ def days_until(date: str) -> int:
 
 
 TOOLS = {function.__name__: function for function in (calculate, days_until)}
+TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
 def schema(function):
-    """What the protocol wants to know of a tool; all parameters of these are texts."""
-    names = list(inspect.signature(function).parameters)
-    parameters = {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": names}
+    """The description of a tool for the model: its name, its docstring, and its parameters as JSON Schema."""
+    signature = inspect.signature(function, eval_str=True).parameters.values()
+    properties = {parameter.name: {"type": TYPES[parameter.annotation]} for parameter in signature}
+    required = [parameter.name for parameter in signature if parameter.default is parameter.empty]
+    parameters = {"type": "object", "properties": properties, "required": required}
     about = {"name": function.__name__, "description": inspect.getdoc(function), "parameters": parameters}
     return {"type": "function", "function": about}
 
@@ -64,7 +67,7 @@ class Ask(Node):
     def post(self, shared, messages, message):
         shared["messages"].append(message)
         asked = sum(message["role"] == "assistant" for message in shared["messages"])
-        return "call tools" if message.get("tool_calls") and asked <= MOST_ROUNDS else "answer"
+        return "call tools" if message.get("tool_calls") and asked <= MAX_ROUNDS else "answer"
 
 
 class CallTools(BatchNode):
@@ -76,7 +79,7 @@ class CallTools(BatchNode):
         try:
             return str(TOOLS[name](**json.loads(arguments)))
         except Exception as error:  # whatever it is, the model may know better next time
-            return f"{type(error).__name__}: {error}"
+            return f"error: {type(error).__name__}: {error}"
 
     def post(self, shared, calls, results):
         for call, result in zip(calls, results, strict=True):
@@ -110,10 +113,10 @@ def call_message(question):
 
 
 def in_words(function, result):
-    arguments = json.loads(function["arguments"])
-    if function["name"] == "calculate":
-        return f"{arguments['expression']} is {result}"
-    return f"there are {result} days until {arguments['date']}"
+    [value] = json.loads(function["arguments"]).values()
+    if result.startswith("error: "):
+        return f"{value} gave an {result}"
+    return f"{value} is {result}" if function["name"] == "calculate" else f"there are {result} days until {value}"
 
 
 ask = Ask(max_retries=3, wait=retry_after)

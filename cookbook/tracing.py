@@ -1,4 +1,4 @@
-"""What ran when, and what it cost: a parallel run with a retry and a fallback, as text and as a page to look at.
+"""What ran when, and what it cost: a parallel run with a retry and a fallback, as text and as a web page.
 
     python -m cookbook.tracing [FILE]     (default: run.html, in the folder you are in)
 

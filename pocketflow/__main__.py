@@ -30,8 +30,8 @@ from pocketflow import AsyncNode, FlowWarning
 from pocketflow.modules import NotFound, flow_of, flows_of, module_named, module_of, split
 from pocketflow.text import plain, printable
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PROGRAM = "python -m pocketflow" if Path(sys.argv[0]).stem == "__main__" else "pocketflow"
+TOKEN = "POCKETFLOW_TOKEN"
 FAILED, UNUSABLE, PAUSED, INTERRUPTED, CLOSED, TERMINATED = 1, 2, 3, 130, 141, 143
 
 DESCRIPTION = f"""\
@@ -72,13 +72,13 @@ command again, without --set and --shared:
 SERVE = f"""\
 Serve flows over HTTP, with a page to start, see, answer and replay their runs.
 
-Only this machine can reach it, unless --host says otherwise, which needs a --token. Runs go on when
+Only this machine can reach it, unless --host says otherwise, which needs a token. Runs go on when
 the page is closed. They are kept in the journal, where those of `{PROGRAM} run` are seen as well;
 a run that stopped for any reason, even with the server, can be resumed.
 
   {PROGRAM} serve hello.py:flow --journal runs.db
   {PROGRAM} serve article=article.py:flow hello.py --journal postgresql://flows@db/flows
-  {PROGRAM} serve hello.py:flow --host 0.0.0.0 --token "$TOKEN"
+  {TOKEN}="$(cat token.txt)" {PROGRAM} serve hello.py:flow --host 0.0.0.0
 """
 EXITS = f"""\
 exit status:
@@ -244,7 +244,7 @@ def _list_history(journal: Any, args: argparse.Namespace) -> None:
 
 def _serve(args: argparse.Namespace) -> None:
     if args.token is None and not _is_loopback(args.host):
-        raise _End(UNUSABLE, f"--host {args.host} is reachable from other machines: add --token")
+        raise _End(UNUSABLE, f"--host {args.host} is reachable from other machines: set a token in {TOKEN}")
     try:
         from pocketflow.serve.server import serve
     except ImportError as error:
@@ -261,7 +261,7 @@ def _serve(args: argparse.Namespace) -> None:
 def _studio(flows: dict[str, Any], journal: Any, args: argparse.Namespace) -> Any:
     from pocketflow.serve import app
 
-    hosts = None if args.token else [*LOOPBACK, args.host]
+    hosts = None if args.token else [args.host]
     try:
         return app(flows, journal, token=args.token, hosts=hosts, limit=args.limit, waiting=args.waiting)
     except ValueError as error:
@@ -372,7 +372,7 @@ def _journal(args: argparse.Namespace) -> Iterator[Any]:
 
 def _answer(journal: Any, args: argparse.Namespace) -> None:
     if args.at is None and len(_questions(journal, args)) > 1:
-        raise _End(UNUSABLE, f"several questions wait in {args.run_id}:", *_told_questions(journal, args))
+        raise _End(UNUSABLE, f"several questions are waiting in {args.run_id}:", *_told_questions(journal, args))
     journal.answer(args.run_id, _value(args.answer), path=args.at)
 
 
@@ -509,7 +509,7 @@ def _read_json(name: str) -> Any:
     except RecursionError as error:
         raise _End(UNUSABLE, f"{name} is nested too deeply") from error
     except ValueError as error:
-        raise _End(UNUSABLE, f"{name} holds no JSON: {error}") from error
+        raise _End(UNUSABLE, f"{name} is not JSON: {error}") from error
 
 
 def _value(text: str) -> Any:
@@ -682,7 +682,7 @@ def _add_target(parser: Any) -> None:
 
 def _add_input(parser: Any) -> None:
     group = parser.add_argument_group("the store")
-    setting = "JSON where the value reads as such, else text; wins over --shared; may be repeated"
+    setting = "a value that is valid JSON is read as JSON, else as text; wins over --shared; may be repeated"
     group.add_argument("--shared", metavar="FILE", help="a JSON object to begin with; - for stdin")
     group.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=setting)
 
@@ -701,7 +701,7 @@ def _add_watching(parser: Any) -> None:
 def _add_journal(parser: Any) -> None:
     group = parser.add_argument_group("runs that survive")
     group.add_argument(
-        "--journal", metavar="WHERE", help="keep the run in this file, made if need be, or in postgresql://..."
+        "--journal", metavar="WHERE", help="keep the run in this file, created if needed, or in postgresql://..."
     )
     group.add_argument("--run-id", metavar="ID", help="a name for the run; a run with this name that stopped goes on")
     group.add_argument("--answer", metavar="VALUE", help="answer the question that waits, read as in --set, and go on")
@@ -711,12 +711,14 @@ def _add_journal(parser: Any) -> None:
 
 
 def _add_serve(parser: Any) -> None:
-    where = "keep the runs in this file, made if need be, or in postgresql://...; default: only while it serves"
+    where = "keep the runs in this file, created if needed, or in postgresql://...; default: only while it serves"
     parser.add_argument("target", metavar="[NAME=]TARGET", nargs="+", help=TARGET)
     parser.add_argument("--journal", metavar="WHERE", help=where)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
     parser.add_argument("--port", type=_port, default=8000, help="the port; 0 for any that is free (%(default)s)")
-    parser.add_argument("--token", help="what programs send as Authorization: Bearer TOKEN, and the page asks for")
+    token = "what programs send as Authorization: Bearer TOKEN, and the page asks for"
+    token += f"; set {TOKEN} to keep it out of the list of processes"
+    parser.add_argument("--token", default=os.environ.get(TOKEN), help=token)
     parser.add_argument("--limit", type=_positive, default=8, help="how many runs run at once (%(default)s)")
     parser.add_argument("--waiting", type=_count, default=32, help="how many more may wait (%(default)s)")
 

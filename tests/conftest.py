@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import multiprocessing
 import signal
 import tracemalloc
 from collections.abc import Generator, Iterator
@@ -22,10 +23,15 @@ def kit(request: pytest.FixtureRequest) -> SyncKit:
 LONGEST = 300  # seconds that a test may take
 
 
+PRELOADED = ["pocketflow.executors", "pocketflow.journal"]  # in processes that are forked from the fork server
+
+
 def pytest_configure() -> None:
     """Let Ctrl-C reach the processes that tests start, also where it is ignored, as in `sh -c 'pytest & wait'`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"hangs: no test takes {LONGEST} seconds"))
+    multiprocessing.set_forkserver_preload(PRELOADED)
+    gc.disable()  # until all tests are found, as what is imported stays
 
 
 @pytest.hookimpl(wrapper=True)
@@ -39,6 +45,7 @@ def pytest_runtest_protocol() -> Generator[None, Any, Any]:
 
 def pytest_collection_finish() -> None:
     gc.freeze()  # what was imported stays: each collection of garbage during a test is quicker without a look at it
+    gc.enable()
 
 
 @pytest.fixture

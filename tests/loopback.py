@@ -10,7 +10,7 @@ LONGEST = 30  # seconds that it may take to end
 
 
 class Server(ThreadingHTTPServer):
-    """Serves in a thread of its own, inside of `with`."""
+    """Serves in a thread of its own, inside `with`."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(("127.0.0.1", 0), handler)

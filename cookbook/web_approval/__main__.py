@@ -115,12 +115,12 @@ def build_app(journal):
 
     @app.post("/drafts/{run_id}/resume")
     def resume(run_id: str):
-        """Of a run that failed, or was going on when the server died."""
+        """Resume a run that failed, or was running when the server died."""
         return go_on(run_id, {})
 
     @app.exception_handler(JournalError)
     def refuse(request, error):
-        """Somebody else was first, say."""
+        """For example, somebody else answered first."""
         return JSONResponse({"detail": str(error)}, 409)
 
     app.mount("/studio", studio)

@@ -3,8 +3,8 @@
     pip install 'fastapi>=0.135' uvicorn
     python -m cookbook.web_chat [PORT]     then open http://127.0.0.1:8000
 
-The page sends the whole conversation each time, so the server remembers nothing: it may be started
-again, or be several, and no chat waits for another. Without a model the answers come from the
+The page sends the whole conversation each time, so the server remembers nothing: it can be restarted,
+or run as several processes, and no chat waits for another. Without a model the answers come from the
 documentation of Python, and "more" asks for the next page on the same question.
 """
 
@@ -76,7 +76,7 @@ class Message(BaseModel):
 async def events_of(messages: list[Message]):
     """The events of one answer. However the request ends, FastAPI closes what it depends on, and that cancels the run.
 
-    An `aclosing` inside of `chat` would not do: of a client that leaves while words wait to be sent, it never hears.
+    An `aclosing` in `chat` is not enough: it never learns that a client left while output was waiting to be sent.
     """
     async with aclosing(stream(flow, {"messages": [message.model_dump() for message in messages]})) as events:
         yield events

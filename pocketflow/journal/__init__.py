@@ -24,8 +24,8 @@ What is recorded, and when:
             resumed batch is the batch that was begun; that of a node only if it changed something,
             else it runs again
     visit   its action together with what changed in `shared`
-    usage   each event of this type, by which a call of a model tells its tokens, as soon as it is
-            emitted: what a run cost is known also where the call was in vain
+    usage   each event of this type, with which a call of a model reports its tokens, as soon as it
+            is emitted: what a run cost is known even if the step then fails
 
 To resume a run, run the flow again from its start: `shared` is filled from the last record, and
 each recorded step is skipped, with its recorded result. An exec is skipped only if its input is
@@ -119,7 +119,7 @@ def pause(question: Any, choices: Iterable[Any] | None = None) -> Any:
 
 
 class Journal:
-    """Keeps runs in one SQLite file, which is made if need be, or in PostgreSQL.
+    """Keeps runs in one SQLite file, which is created if needed, or in PostgreSQL.
 
     where: a path, or "postgresql://USER@HOST/DATABASE", with `pip install 'psycopg[binary]'`;
         one table is made in the current schema there.
@@ -476,7 +476,7 @@ class _Run:
         is_async: bool,
     ) -> None:
         if type(shared) is not dict:
-            raise TypeError(f"shared is a {type(shared).__name__}: a journaled run needs a plain dict")
+            raise TypeError(f"shared is of type {type(shared).__name__}: a journaled run needs a plain dict")
         self.journal, self.shared, self.tags = journal, shared, tags or {}
         self.takeover, self.allow_changes = takeover, allow_changes
         self.owner = Owner(journal.writer, _checked_id(run_id), journal.clock, is_async=is_async)
@@ -516,7 +516,7 @@ class _Run:
             return
         status: dict[str, Any] = {
             "status": _status_of(error),
-            "error": None if isinstance(error, Paused) else _text_of(error),
+            "error": None if isinstance(error, _NO_ERRORS) else _text_of(error),
         }
         if hook and hook.lacks_edge:
             status["reopens"] = True  # its last pause, for another answer
@@ -641,7 +641,7 @@ def _asked(past: Past, path: str | None, run_id: str) -> Record:
         waiting = [it for it in answered if it.path == path] if path else answered[-1:]
     paths = [it.path for it in waiting]
     if path is None and len(waiting) > 1:
-        raise JournalError(f"in {run_id!r} several questions wait: add path=, one of {paths}")
+        raise JournalError(f"several questions are waiting in {run_id!r}: add path=, one of {paths}")
     if not waiting:
         raise JournalError(f"no question is waiting in {run_id!r}")
     if path not in (None, *paths):
@@ -670,6 +670,9 @@ def _status_of(error: BaseException) -> str:
     if isinstance(error, Paused):
         return "paused"
     return "failed" if isinstance(error, Exception) else "interrupted"
+
+
+_NO_ERRORS = (Paused, KeyboardInterrupt, asyncio.CancelledError)  # someone stopped the run, or is asked
 
 
 def _text_of(error: BaseException) -> str:

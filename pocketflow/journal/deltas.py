@@ -127,7 +127,7 @@ class Codec:
             return encoded
         name = type(value).__qualname__
         raise JournalError(
-            f"{place(keys)} is a {name}, which cannot be kept: name its class in types=[{name}], or its key in"
+            f"{place(keys)} is of type {name}, which cannot be kept: name its class in types=[{name}], or its key in"
             " exclude=, give encode= (to a dict) and decode=, or write what JSON has, a tuple, set, datetime or bytes"
         )
 
@@ -140,7 +140,7 @@ class Codec:
         if tag == "$type":
             name, state = value
             if name not in self.types:
-                raise JournalError(f"the journal holds a {name}: open it with types=[{name}]")
+                raise JournalError(f"the journal holds objects of type {name}: open it with types=[{name}]")
             return _made(self.types[name], state)
         if tag != "$object" or self.decode is None:
             raise JournalError("the journal holds objects of your own types: open it with encode= and decode=")
@@ -234,7 +234,7 @@ def _check_type(kind: Any, known: dict[str, type]) -> None:
     if not isinstance(kind, type):
         raise TypeError(f"types= has {kind!r}: write classes, such as types=[Review]")
     if issubclass(kind, BASES) and not issubclass(kind, Enum):
-        raise TypeError(f"types= has {kind.__qualname__}, which is more than its attributes: give encode= and decode=")
+        raise TypeError(f"types= has {kind.__qualname__}, which holds more than attributes: give encode= and decode=")
     if known.get(kind.__qualname__, kind) is not kind:
         raise TypeError(f"types= has two classes named {kind.__qualname__}: give encode= and decode= for one of them")
 

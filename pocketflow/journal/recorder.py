@@ -238,7 +238,7 @@ class Recorder(Hook):
             return self._write(step, running, value)
         if step.name not in self.warned:
             self.warned.add(step.name)
-            warn(f"{step.name}: an exec that is done may run again after a crash, as {why}")
+            warn(f"{step.name}: a finished exec may run again after a crash, as {why}")
         return None
 
     def _record_prep(self, step: Step, result: Any, running: _Running) -> Future[None] | None:
@@ -279,8 +279,8 @@ class Recorder(Hook):
         missed = [record.path for record in self.steps.values() if record.kind != "exec"]
         if missed and not self.allow_changes:
             raise JournalError(
-                f"{self.run_id!r} ended without {missed[0]}, which is recorded: a prep or an action was another one"
-                " than before; return a list from prep, not an iterator that takes items out of shared"
+                f"{self.run_id!r} ended without {missed[0]}, which is recorded: a prep or an action differs from"
+                " before; return a list from prep, not an iterator that takes items out of shared"
             )
 
     def _write(self, step: Step, running: _Running, value: str, difference: Difference | None = None) -> Future[None]:

@@ -159,8 +159,8 @@ class SqliteStore(Store):
         version = _pragma(db, "user_version")
         if version < FORMAT:
             raise JournalError(
-                f"{self.name} has format {version}, and this reads {FORMAT}: finish its runs with the pocketflow that"
-                " wrote it, or choose another path"
+                f"{self.name} has format {version}, and this version reads {FORMAT}: finish its runs with the"
+                " pocketflow that wrote it, or choose another path"
             )
         if version > FORMAT:
             raise JournalError(f"{self.name} has format {version}, which is newer than this: update pocketflow")

@@ -27,9 +27,11 @@ from pocketflow.serve.body import read_body
 from pocketflow.serve.guard import HEADERS, Guard
 from pocketflow.serve.problems import Busy, Problem
 from pocketflow.serve.runs import LISTED, Runs
+from pocketflow.serve.sse import END
 from pocketflow.text import plain
 
 LONGEST = 1_000_000  # bytes of a body, unless said otherwise
+STOPPING = 1.0  # seconds that an answer waits for a run to stop
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 SANDBOX = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:;"
@@ -48,9 +50,10 @@ def app(
 ) -> Starlette:
     """The application, to be served, or mounted into another one.
 
-    token: what every request must carry. None means no authentication; then only `hosts` protects the application.
-    hosts: the names under which it may be called, without ports; None means those of the loopback, or any
-        with a token.
+    token: what every request must carry. None means no authentication: whoever reaches it under one of its names
+        may do all there is to do.
+    hosts: the names under which it may be called, without ports, beside those of the loopback; None means no
+        others, or any with a token.
     longest: the largest body, in bytes.
     flows, journal, options: of `Runs`, which is `app.state.runs`. Its runs are stopped when the application
         ends: where it is mounted, the outer one has to pass its lifespan on (`studio.router.lifespan_context`).
@@ -134,9 +137,11 @@ class _Api:
         return _Json(await self.runs.get(_run_id(request)))
 
     async def watch(self, request: Request) -> Response:
-        run_id = _run_id(request)
+        run_id, last = _run_id(request), request.headers.get("last-event-id")
         await self.runs.summary(run_id)  # so that an unknown one is told before a stream begins
-        return _Events(self.runs.watch(run_id, request.headers.get("last-event-id")))
+        if last == END and not self.runs.is_active(run_id):
+            return Response(status_code=204)  # or a browser would come back for ever
+        return _Events(self.runs.watch(run_id, last))
 
     async def watch_all(self, request: Request) -> Response:
         return _Events(self.runs.watch_all(request.query_params.get("run")))
@@ -185,11 +190,12 @@ class _Api:
         return _Json({"deleted": run_id})
 
     async def _stop(self, request: Request) -> Response:
-        await self.runs.cancel(_run_id(request))
+        await self.runs.cancel(_run_id(request), STOPPING)
         return await self._summary(request)
 
     async def _summary(self, request: Request) -> Response:
-        return _Json(await self.runs.summary(_run_id(request)))
+        run = await self.runs.summary(_run_id(request))
+        return _Json(run, 202 if run["status"] == "stopping" else 200)
 
 
 class _Json(JSONResponse):

@@ -17,7 +17,7 @@ KINDS = {dict: "an object", str: "a text", int | str: "a number or a text"}  # i
 
 
 async def read_body(request: Request, longest: int, **kinds: Any) -> Json:
-    """Of these keys those that are there, each null or of its kind; an empty body says nothing, too.
+    """The values of the body, which may have these keys, each null or of its kind; an empty body has none.
 
     longest: bytes. The type of the body is asked for always: no page of another site can send it unless the server
     says that it may.

@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pocketflow.serve.sign_in import sign_in_page, token_in
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 POLICY = (
@@ -21,25 +23,21 @@ POLICY = (
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with less, a browser would not say that the form of the token is from here
     "Cache-Control": "no-store",
 }
-SIGN_IN = """<!doctype html><html lang="en"><title>PocketFlow</title><meta name="viewport" content="width=device-width">
-<form><p><label>The token of this server, as given with --token:
-<input name="token" type="password" autocomplete="current-password" autofocus></label>
-<button>Open</button></p></form></html>"""
 
 
 class Guard:
     """Lets requests through to an app, each answer with headers that keep a browser from doing more than it has to.
 
-    token: asked for as `Authorization: Bearer TOKEN`, or as the cookie that `?token=TOKEN` sets once; None
-        means that nobody is asked.
-    hosts: the names under which the app may be called, without ports; others could be those of an attacker's
-        page, whose name was made to mean this machine. None means those of the loopback, or any where a token
-        is asked for.
+    token: asked for as `Authorization: Bearer TOKEN`, or in a form, after which a cookie stands for it; None
+        means no authentication.
+    hosts: the names under which the app may be called, without ports, beside those of the loopback; others could
+        be those of an attacker's page, whose name was made to mean this machine. None means no others, or any
+        where a token is asked for.
 
-    Raises: `ValueError` for a token that no header can bring, or that is empty.
+    Raises: `ValueError` for a token that no header can carry, or that is empty.
     """
 
     def __init__(self, token: str | None, hosts: Iterable[str] | None) -> None:
@@ -48,7 +46,7 @@ class Guard:
         if isinstance(hosts, str):
             raise TypeError(f"hosts={hosts!r}: write hosts=[{hosts!r}]")
         self.token = token
-        self.hosts = None if hosts is None and token else frozenset(map(str.lower, hosts or LOOPBACK))
+        self.hosts = None if hosts is None and token else frozenset([*LOOPBACK, *map(str.lower, hosts or ())])
         key = hmac.new((token or "").encode(), b"pocketflow", hashlib.sha256).hexdigest()
         self.cookie, self.key = f"pocketflow-{key[:8]}", key[8:]
 
@@ -58,8 +56,8 @@ class Guard:
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 return await app(scope, receive, send)
-            request = Request(scope)
-            response = self._refuse_place(request) or self._sign_in(request)
+            request = Request(scope, receive)
+            response = self._refuse_place(request) or await self._ask_for_token(request)
             await (response or app)(scope, receive, _with_headers(send))
 
         return guarded
@@ -78,20 +76,27 @@ class Guard:
             return _refused(403, f"a page of {origin!r:.100} may not ask this server: open the page of the server")
         return None
 
-    def _sign_in(self, request: Request) -> Response | None:
-        if self.token is None or self._is_known(request):
+    async def _ask_for_token(self, request: Request) -> Response | None:
+        if self.token is None:
             return None
         path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-        is_page = request.method == "GET" and path in ("", "/")
-        if is_page and _same(request.query_params.get("token", ""), self.token):
-            response = RedirectResponse("./", 303)
-            # Without a path it is for the folder that the browser sees, which a proxy may call as it likes.
-            flags: Any = {"path": None, "secure": request.scope["scheme"] == "https", "httponly": True}
-            response.set_cookie(self.cookie, self.key, samesite="strict", **flags)
-            return response
-        if is_page:
-            return HTMLResponse(SIGN_IN, 401)
+        is_page = path in ("", "/")
+        if is_page and request.method == "POST":
+            return self._sign_in(request, await token_in(request))
+        if self._is_known(request):
+            return None
+        if is_page and request.method == "GET":
+            return sign_in_page(POLICY, is_wrong=False)
         return _refused(401, "a token is asked for: send Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
+
+    def _sign_in(self, request: Request, given: str) -> Response:
+        if not _same(given, self.token or ""):
+            return sign_in_page(POLICY, is_wrong=True)
+        response = RedirectResponse("./", 303)
+        # Without a path it is for the folder that the browser sees, which a proxy may call as it likes.
+        flags: Any = {"path": None, "secure": request.scope["scheme"] == "https", "httponly": True}
+        response.set_cookie(self.cookie, self.key, samesite="strict", **flags)
+        return response
 
     def _is_known(self, request: Request) -> bool:
         kind, _, given = request.headers.get("authorization", "").partition(" ")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import secrets
 from contextlib import suppress
 from datetime import UTC, datetime
 from traceback import format_exception_only
@@ -10,11 +12,30 @@ from typing import Any
 
 from pocketflow.hooks import Hook, Step
 from pocketflow.journal import Paused
+from pocketflow.serve.problems import Problem
 from pocketflow.serve.served import Served
 from pocketflow.serve.sse import Buffer
 from pocketflow.serve.state import Json, State, exec_of, shown
 
 STOPPED = ("paused", "finished", "failed", "interrupted")
+
+
+def new_id(slug: str) -> str:
+    """An id for a run of the flow with this slug."""
+    return f"{slug}-{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def checked_id(run_id: Any) -> str:
+    """The id that somebody has chosen, if an address can hold it."""
+    if not isinstance(run_id, str) or not re.fullmatch(r"\w[\w.:@+-]{0,199}", run_id):
+        raise Problem(f"run_id={run_id!r}: write up to 200 letters, digits and . _ : @ + -")
+    return run_id
+
+
+def new_run(run_id: str, slug: str, tags: Json) -> Json:
+    """What there is to say of a run before it begins."""
+    started = datetime.now(UTC).isoformat(timespec="microseconds")
+    return {"run_id": run_id, "flow": slug, "started": started, "tags": tags, "questions": [], "fork_of": None}
 
 
 class Live:
@@ -56,7 +77,7 @@ class Live:
         self.run |= run
         changes: Json = {"run": run}
         if self.run["status"] in STOPPED:
-            changes["nodes"] = self.state.stop(self.run["status"], self.run["questions"])
+            changes |= self.state.stop(self.run["status"], self.run["questions"])
         self.buffer.add({"type": "status", "path": "", "changes": changes})
 
     def stop(self, **run: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from pocketflow.serve.live import STOPPED
 from pocketflow.serve.served import Served
 from pocketflow.serve.state import Json, State, shown
 from pocketflow.text import plain
+from pocketflow.trace import Trace
 
 RESULT = 300  # characters of a result in a row
 
@@ -31,6 +33,19 @@ def store_after(rows: list[Json], served: Served | None, before: Json, now: Json
         "changes": _changes(last["changes"], before, now),
         **state_of(rows, served, last.get("status"), [row for row in rows if row["kind"] == "pause"]),
     }
+
+
+def timeline_of(rows: list[Json], served: Served | None, status: Any) -> str:
+    """The trace of a run as a page; what runs still has lasted until now."""
+    trace = Trace.of(rows, served.flow if served else None)
+    if status not in STOPPED:
+        trace.clock = time.time
+    return trace.html()
+
+
+def no_row(run_id: str, after: int | str, rows: list[Json]) -> str:
+    """What to tell those who ask for a row that is not there."""
+    return f"{run_id!r} has no row {after!r:.100} in its history: the last one is {rows[-1]['n']}"
 
 
 def told_rows(rows: list[Json], served: Served | None) -> list[Json]:

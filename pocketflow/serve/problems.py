@@ -16,13 +16,13 @@ class NotFound(Problem):
 
 
 class Conflict(Problem):
-    """The run is not, or is no longer, as it would have to be."""
+    """The state of the run does not allow it, or not any more."""
 
     status = 409
 
 
 class Busy(Problem):
-    """As many runs as may run and wait do so already. retry_after: seconds."""
+    """The server is full: as many runs as may run and wait do so. retry_after: seconds."""
 
     status, retry_after = 503, 5
 

@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import re
-import secrets
 import shutil
 import tempfile
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pocketflow import watcher
 from pocketflow.journal import Journal, JournalError, RunExists
-from pocketflow.serve.live import Live, Results, outcome
-from pocketflow.serve.past import state_of, store_after, told_rows
+from pocketflow.serve.live import Live, Results, checked_id, new_id, new_run, outcome
+from pocketflow.serve.past import no_row, state_of, store_after, timeline_of, told_rows
 from pocketflow.serve.problems import Busy, Conflict, NotFound, Problem, Unreadable
 from pocketflow.serve.served import Served
-from pocketflow.serve.sse import HEARTBEAT, Bell, Buffer, sse, woken_by
+from pocketflow.serve.sse import GAP, HEARTBEAT, Bell, Buffer, end, sse, woken_by
 from pocketflow.serve.state import Json, is_inside
 from pocketflow.serve.view import View
 from pocketflow.text import plain
-from pocketflow.trace import Trace
 
 T = TypeVar("T")
 Rows = list[Json]
 
 LISTED = 100  # runs, unless asked for another number
+REMEMBERED = 50  # runs that were cut short, of which the journal does not know where, and what was said until then
 POLL = 2.0  # seconds between two looks at what other processes do in the same journal
 CLOSING = "the server is closing: try again when it is back"
+ADVICE = {"finished": "fork it, to run it from a point in its past", "stopping": "resume it when it has stopped"}
 CHANGING = ("status", "error", "questions", "started", "ended")  # what a run that stops is told with
 
 
@@ -47,16 +45,17 @@ class Runs:
     flows: by their names.
     limit: how many run at once; waiting: how many more wait for their turn.
     keep: bytes of events that are kept of each run for those who come late.
-    linger: seconds that they are kept after the run has stopped.
+    linger: seconds that they are kept after the run has stopped. How the last runs stood that were cut short is
+        kept longer, as the journal does not say where that was.
     grace: seconds that `close` waits for runs to stop, as a step of a sync flow cannot be interrupted.
     heartbeat: seconds of silence after which a watcher gets a comment.
 
     It lives on one event loop; the hooks that are installed where it is made see its runs. A run is a dict of what
     `Journal.runs` says of it, and "flow" (a slug; None if it is not known) and "is_here" (whether it waits or runs
-    here); its status may be "waiting" too.
+    here); its status may also be "waiting" (for its turn) or "stopping".
 
-    Raises: `NotFound` for what is not there, `Conflict` for a run that is not as it would have to be, `Busy` where
-        no more can run, and their base `Problem` for all else that is refused.
+    Raises: `NotFound` for an unknown run or flow, `Conflict` for a run whose state does not allow it, `Busy` if no
+        more runs can wait, and their base `Problem` for all else that is refused.
     """
 
     def __init__(
@@ -112,16 +111,16 @@ class Runs:
     async def start(
         self, name: str, shared: Json, run_id: str | None = None, tags: Mapping[str, Any] | None = None
     ) -> str:
-        """Start the flow with this slug on a copy of a store; the id of the run, which is in the journal by then.
+        """Start the flow with this slug on a copy of `shared`; return the id of the run, once it is in the journal.
 
         run_id: letters, digits and `. _ : @ + -`; None means one made of the slug and the time.
         tags: data by which `Journal.runs` finds the run; "flow" is always the slug.
         """
         served = self.flows.get(name)
         if served is None:
-            raise NotFound(f"there is no flow {name!r}: there is {', '.join(self.flows) or 'none'}")
-        run_id = _new_id(served.slug) if run_id is None else _checked_id(run_id)
-        run = _new_run(run_id, served.slug, {**(tags or {}), "flow": served.slug})
+            raise NotFound(f"there is no flow {name!r}: the flows are {', '.join(self.flows) or 'none'}")
+        run_id = new_id(served.slug) if run_id is None else checked_id(run_id)
+        run = new_run(run_id, served.slug, {**(tags or {}), "flow": served.slug})
         async with self._alone(run_id):
             if run_id in self.lives and not self.is_active(run_id) and run_id in await self._all(run_id):
                 raise Conflict(f"there is a run {run_id!r} already: choose another run_id")
@@ -137,19 +136,19 @@ class Runs:
         return run_id
 
     async def resume(self, run_id: str) -> None:
-        """Let a run go on that has stopped, unless it is finished."""
+        """Resume a run that has stopped, unless it is finished."""
         async with self._alone(run_id):
             run = await self.summary(run_id)
-            if run["status"] in ("finished", "running", "waiting"):
-                advice = "fork it, to run it from a point in its past" if run["status"] == "finished" else "watch it"
+            if run["status"] in ("finished", "running", "waiting", "stopping"):
+                advice = ADVICE.get(run["status"], "watch it")
                 raise Conflict(f"{run_id!r} is {run['status']} already: {advice}")
             self._begin(await self._resumed(run, run["questions"]))
 
     async def answer(self, run_id: str, value: Any, path: str | None = None, by: str | None = None) -> None:
         """Answer a question of a run, which is recorded, and let the run go on.
 
-        path: of the question, or of its node; it is needed where several wait. by: who answers, for the history.
-        Raises: `Conflict` where nobody asks any more, as somebody has answered before.
+        path: of the question, or of its node; needed if several are waiting. by: who answers, for the history.
+        Raises: `Conflict` if the question is not waiting any more, as somebody has answered it.
         """
         async with self._alone(run_id):
             live = self._active(run_id)
@@ -165,17 +164,25 @@ class Runs:
                 raise
             self._begin(live)
 
-    async def cancel(self, run_id: str) -> None:
-        """Stop a run that waits or runs here, and wait until it has stopped; it can be resumed."""
+    async def cancel(self, run_id: str, grace: float | None = None) -> None:
+        """Stop a run that waits or runs here, and wait until it has stopped; it can be resumed.
+
+        grace: seconds to wait at most, as a step of a sync flow cannot be interrupted; None means any time.
+        """
         run, live = await self.summary(run_id), self._active(run_id)
         if live is None or live.work is None:
             raise Conflict(f"{run_id!r} is {run['status']}, and does not run here: there is nothing to stop")
-        live.work.cancel()
-        await live.stopped.wait()
+        if live.run["status"] != "stopping":
+            live.work.cancel()
+            self._change(live, status="stopping")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(live.stopped.wait(), grace)
 
     async def fork(self, run_id: str, after: int | str) -> str:
-        """The id of a new run with the past of this one, up to a row of its history; `resume` runs it."""
-        await self.summary(run_id)
+        """Make a new run with the past of this one, up to a row of its history; return its id. `resume` runs it."""
+        rows, _ = await self._recorded(run_id)
+        if not any(after in (row["n"], row["path"] or None) for row in rows):
+            raise Problem(no_row(run_id, after, rows))
         fork = await self._ask(self.journal.fork, run_id, after=after)
         self._tell_all(await self.summary(fork))
         return fork
@@ -254,42 +261,44 @@ class Runs:
         the value; `changes`, key -> "added", "changed" or "removed" by that row; and what `State` has."""
         rows, served = await self._recorded(run_id)
         n = rows[-1]["n"] if after is None else after
+        if n not in range(len(rows)):
+            raise NotFound(no_row(run_id, n, rows))
         now = await self._ask(self.journal.load, run_id, after=n, refused=NotFound)
         before = await self._ask(self.journal.load, run_id, after=n - 1) if n else {}
-
         return await self._in_thread(store_after, rows[: n + 1], served, before, now)  # as both may be large
 
     async def trace(self, run_id: str) -> str:
         """The timeline of a run, as a page of its own."""
+        status = (await self.summary(run_id))["status"]
         rows, served = await self._recorded(run_id)
-        return await self._in_thread(lambda: Trace.of(rows, served.flow if served else None).html())
+        return await self._in_thread(timeline_of, rows, served, status)
 
     # Watching
 
     async def watch(self, run_id: str, after: str | None = None) -> AsyncGenerator[bytes, None]:
-        """The events of a run until it stops, as Server-Sent Events, of which one or several come at a time.
+        """The events of a run until it stops, as Server-Sent Events, one or several at a time.
 
-        after: the id of the last event that one has; None means all from the beginning.
+        after: the id of the last event that was received; None means all from the beginning.
 
-        What cannot be had any more is told as an event of the type "gap": ask `get` how the run stands. The last
-        one is of the type "end", with the status.
+        In place of events that are not kept any more comes one of the type "gap": then ask `get` for the state of
+        the run. The last event is of the type "end", with the status; its id is "end".
         """
         live = self.lives.get(run_id)
         if live is None:
             run = await self.summary(run_id)
-            yield _gap() + sse({"type": "end", "status": run["status"]})
+            yield GAP + end(run["status"])
             return
         number = live.buffer.number_after(after)
         while True:
             if number is None or number < live.buffer.first:
                 number = live.buffer.first
-                yield _gap()
+                yield GAP
             elif number < live.buffer.end:
                 number, messages = live.buffer.since(number)
                 yield messages
             elif live.stopped.is_set() or self.is_closed:
                 status = live.run["status"] if live.stopped.is_set() else "interrupted"  # by the end of the server
-                yield sse({"type": "end", "status": status})
+                yield end(status)
                 return
             elif not await self._is_news(live.buffer.bell):
                 yield HEARTBEAT
@@ -298,7 +307,8 @@ class Runs:
         """All that a page shows, in one stream of Server-Sent Events: the runs, and one of them with its events.
 
         First come the messages "runs" and "state" (or "missing"). "run" and "deleted" tell of any run; a message
-        without a name is an event of the one, and a "state" takes the place of all that was known of it.
+        without a name is an event of the one, and a "state" takes the place of all that was known of it. "past" has
+        the events from before the state, to be listed: what they changed is in the state.
         """
         self.watching += 1
         if self.poller is None or self.poller.done():
@@ -396,7 +406,7 @@ class Runs:
             stopped = {**recorded, "error": error}
         live.stop(**plain({key: stopped[key] for key in CHANGING if key in stopped}))
         self._tell_all(live.summary)
-        asyncio.get_running_loop().call_later(self.linger, self._forget, live)
+        asyncio.get_running_loop().call_later(self.linger, self._let_go, live)
 
     async def _resumed(self, run: Json, questions: Rows) -> Live:
         """A stopped run as it goes on, with the questions that it will ask again."""
@@ -415,6 +425,15 @@ class Runs:
 
     def _tell_all(self, run: Json) -> None:
         self.news.add(run, "run")
+
+    def _let_go(self, live: Live) -> None:
+        """Forget a run that the journal has as a whole, and of another one the events."""
+        if live.run["status"] in ("finished", "paused"):
+            return self._forget(live)
+        live.buffer.clear()
+        remembered = [it for it in self.lives.values() if it.stopped.is_set() and not it.buffer.messages]
+        for oldest in remembered[:-REMEMBERED]:
+            self._forget(oldest)
 
     def _forget(self, live: Live) -> None:
         live.stopped.set()
@@ -489,21 +508,6 @@ class Runs:
         return {**run, "flow": served.slug if served else None, **state, "event": None}
 
 
-def _new_id(slug: str) -> str:
-    return f"{slug}-{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(3)}"
-
-
-def _checked_id(run_id: Any) -> str:
-    if not isinstance(run_id, str) or not re.fullmatch(r"\w[\w.:@+-]{0,199}", run_id):
-        raise Problem(f"run_id={run_id!r}: write up to 200 letters, digits and . _ : @ + -")
-    return run_id
-
-
-def _new_run(run_id: str, slug: str, tags: Json) -> Json:
-    started = datetime.now(UTC).isoformat(timespec="microseconds")
-    return {"run_id": run_id, "flow": slug, "started": started, "tags": tags, "questions": [], "fork_of": None}
-
-
 def _asked(run: Json, value: Any, path: str | None) -> Json:
     """The question of a run that an answer is for."""
     asked = [it for it in run["questions"] if path is None or is_inside(it["path"], path)]
@@ -511,13 +515,10 @@ def _asked(run: Json, value: Any, path: str | None) -> Json:
         where = f"{run['run_id']!r} at {path}" if path else repr(run["run_id"])
         raise Conflict(f"no question is waiting in {where}: it may have been answered")
     if len(asked) > 1:
-        raise Problem(f"in {run['run_id']!r} several questions wait: add path, one of {[it['path'] for it in asked]}")
+        paths = [it["path"] for it in asked]
+        raise Problem(f"several questions are waiting in {run['run_id']!r}: add path, one of {paths}")
     question: Json = asked[0]
     choices = question["choices"]
     if choices is not None and value not in choices:
         raise Problem(f"{value!r} is not an answer: the choices are {choices}")
     return question
-
-
-def _gap() -> bytes:
-    return sse({"type": "gap", "advice": "events are missing here: ask for the state of the run, and go on from it"})

@@ -10,6 +10,7 @@ from typing import Any
 
 from pocketflow.text import plain
 
+END = "end"  # the id of the last message of a run
 HEARTBEAT = b": \n\n"  # a comment, which keeps proxies from closing a silent stream
 TICK = 0.02  # seconds in which messages gather, to go out together
 PIECE = 50_000  # bytes that go out at a time: what a watcher does not read waits in the memory of the server
@@ -19,6 +20,11 @@ def sse(data: dict[str, Any], name: str = "", id: str = "") -> bytes:
     """One message; what JSON lacks stands in it as its repr."""
     head = (f"id: {id}\n" if id else "") + (f"event: {name}\n" if name else "")
     return f"{head}data: {_json(data)}\n\n".encode()
+
+
+def end(status: str) -> bytes:
+    """The last message of a run that has stopped with a status."""
+    return sse({"type": "end", "status": status}, id=END)
 
 
 def _json(data: dict[str, Any]) -> str:
@@ -33,6 +39,9 @@ def _safe(value: Any) -> str:
         return json.dumps(plain(value))
     except RecursionError:
         return '"(nested too deeply)"'
+
+
+GAP = sse({"type": "gap", "advice": "events are missing here: ask for the state of the run, and go on from it"})
 
 
 class Bell:
@@ -99,6 +108,17 @@ class Buffer:
             self.size -= len(self.messages.popleft())
             self.first += 1
         self.bell.ring()
+
+    def clear(self) -> None:
+        """Keep none of the messages so far."""
+        self.first, self.size = self.end, 0
+        self.messages.clear()
+
+    def past(self, most: int) -> bytes:
+        """The last messages as one, named "past": their data as "events", and as "left_out" how many were before."""
+        kept = [*self.messages][-most:]
+        events = b", ".join(message.partition(b"data: ")[2].rstrip() for message in kept)
+        return b'event: past\ndata: {"left_out": %d, "events": [%b]}\n\n' % (self.end - len(kept), events)
 
     def since(self, number: int) -> tuple[int, bytes]:
         """The messages from a number on, as many as go out at a time, and the number of the one after them.

@@ -86,7 +86,7 @@ class State:
             case "node_retry":
                 self.retries += 1
                 self._count(path, "retries")
-                changes["run"] = {"retries": self.retries}
+                changes |= self._begin_again(event) | {"run": {"retries": self.retries}}
             case "node_error":
                 self.failed_at = path
             case "chunk":
@@ -167,6 +167,14 @@ class State:
         """What the visit has streamed so far, if it has."""
         output = self.outputs.get(self._slot(event))
         return output if output and (output["path"], output["kind"]) == (event["path"], "stream") else None
+
+    def _begin_again(self, event: Json) -> Json:
+        """What a failed attempt has streamed is no part of what the next one says."""
+        output = self._streamed(event)
+        if output is None:
+            return {}
+        output.update(state="running", text="", cut=0)
+        return {"output": {**output}}
 
     def _end_stream(self, event: Json) -> Json:
         output = self._streamed(event)
@@ -252,16 +260,17 @@ class State:
 
     # The end
 
-    def stop(self, status: str, questions: Iterable[Mapping[str, Any]]) -> dict[str, Json]:
-        """The run has stopped with a status; all its nodes, with how those that still ran were left."""
+    def stop(self, status: str, questions: Iterable[Mapping[str, Any]]) -> Json:
+        """The run has stopped with a status; the changes: all its nodes, and the outputs that were cut short."""
         asking = [question["path"] for question in questions]
         for path in sorted(self._ids, key=len, reverse=True):
             self._leave(path, self._left(path, status, asking))
-        for output in self.outputs.values():
-            if output["state"] == "running":
-                output["state"] = "failed" if status == "failed" else "stopped"
+        cut_short = [output for output in self.outputs.values() if output["state"] == "running"]
+        for output in cut_short:
+            output["state"] = self._left(output["path"], status, asking)
         self._changed.clear()
-        return {id: {**node} for id, node in self.nodes.items()}
+        nodes = {id: {**node} for id, node in self.nodes.items()}
+        return {"nodes": nodes, "outputs": [{"slot": it["slot"], "state": it["state"]} for it in cut_short]}
 
     def _left(self, path: str, status: str, asking: list[str]) -> str:
         if status == "paused" and any(is_inside(question, path) for question in asking):

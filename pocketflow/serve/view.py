@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pocketflow.serve.runs import Runs
 
 
+PAST = 500  # events from before the state, for those who list them
+
+
 class View:
     """One run as a page sees it, which may begin, stop, go on and run elsewhere meanwhile."""
 
@@ -36,13 +39,16 @@ class View:
         if live is None:
             return await self._recorded(self.run_id)
         self.told = b""
-        if live is not self.live or live.refreshed != self.refreshed or self.number < live.buffer.first:
+        if live is not self.live or self.number < live.buffer.first:
             self.live, self.refreshed, self.number = live, live.refreshed, live.buffer.end
+            return sse(live.described(), "state") + live.buffer.past(PAST)
+        if self.number < live.buffer.end:
+            self.number, messages = live.buffer.since(self.number)
+            return messages
+        if live.refreshed != self.refreshed:
+            self.refreshed = live.refreshed
             return sse(live.described(), "state")
-        if self.number == live.buffer.end:
-            return b""
-        self.number, messages = live.buffer.since(self.number)
-        return messages
+        return b""
 
     async def _recorded(self, run_id: str) -> bytes:
         """The state of a run that is only in the journal, where it may be another one than the last time."""

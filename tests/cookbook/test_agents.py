@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+from typing import Any
 
 import pytest
 
+from cookbook import llm_as_judge, supervisor, tool_calling
 from tests.cookbook.runner import NEEDS, ask, run
 from tests.model_server import model_server, tool_call
 
@@ -35,6 +37,29 @@ def test_tool_calling_counts_the_days_of_this_year():
     assert ask("tool_calling", "How many days are left this year?").endswith(answer)
 
 
+def test_tool_calling_by_rule_says_what_went_wrong_with_a_tool():
+    assert ask("tool_calling", "How long until 2027-13-01?").endswith(
+        "\n2027-13-01 gave an error: ValueError: month must be in 1..12.\n"
+    )
+
+
+def test_the_description_of_a_tool_has_its_types_and_what_may_be_left_out():
+    def find(word: str, limit: int, least: float = 0.5, exact: bool = False) -> str:
+        """Find a word."""
+        return ""
+
+    function = tool_calling.schema(find)["function"]
+    assert (function["name"], function["description"]) == ("find", "Find a word.")
+    assert function["parameters"] == {
+        "type": "object",
+        "properties": {
+            "word": {"type": "string"}, "limit": {"type": "integer"},
+            "least": {"type": "number"}, "exact": {"type": "boolean"},
+        },
+        "required": ["word", "limit"],
+    }  # fmt: skip
+
+
 def test_tool_calling_gives_a_model_the_results_and_the_errors_of_its_calls():
     pytest.importorskip("openai", reason=NEEDS)
     expressions = ["6 * 7", "open('x')"]
@@ -46,7 +71,7 @@ def test_tool_calling_gives_a_model_the_results_and_the_errors_of_its_calls():
     assert [tool["function"]["name"] for tool in first["tools"]] == ["calculate", "days_until"]
     assert [(message["tool_call_id"], message["content"]) for message in second["messages"][3:]] == [
         ("id1", "42"),
-        ("id2", "ValueError: not arithmetic: open('x')"),
+        ("id2", "error: ValueError: not arithmetic: open('x')"),
     ]
     assert second["messages"][2]["tool_calls"] == calls
 
@@ -106,6 +131,13 @@ def test_llm_as_judge_improves_until_it_is_good_enough():
     ]
 
 
+@pytest.mark.parametrize(("check", "key"), [(llm_as_judge.check, "good"), (supervisor.check, "accept")])
+def test_a_verdict_that_is_a_text_is_not_taken_for_true(check: Any, key: str):
+    assert check({key: False, "advice": "No."}) == (False, "No.")
+    with pytest.raises(ValueError, match=f"\"{key}\" must be true or false, not 'false'"):
+        check({key: "false", "advice": "No."})
+
+
 def test_majority_vote_counts_the_votes():
     assert ask("majority_vote") == "good: 4, bad: 1\nmajority: good\n"
 
@@ -143,7 +175,7 @@ MODELS = {
         "try 1: No.\ntry 2: No.\ntry 3: No.\n\nZip it.\n",
     ),
     "llm_as_judge": (
-        {"shorter": "Short.", "strict editor": '{"good": true, "advice": ""}'},
+        {"Shorten": "Short.", "strict editor": '{"good": true, "advice": ""}'},
         "1. Short.\n   good enough\n",
     ),
     "majority_vote": ({"Is the mood": "Good."}, "good: 5\nmajority: good\n"),

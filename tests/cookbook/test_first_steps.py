@@ -149,10 +149,33 @@ def test_typed_store_runs_on_a_dataclass():
     assert run("typed_store", "to be or perhaps not") == "5 words, the longest is 'perhaps'\n"
 
 
-@pytest.mark.parametrize("recipe", ["cpu_batch", "rate_limit", "usage_and_cost"])
+@pytest.mark.parametrize("recipe", ["cpu_batch", "rate_limit"])
 @pytest.mark.parametrize("word", ["many", "0", "-1", "1.5"])
-def test_what_is_no_number_is_told_in_one_line(recipe: str, word: str):
+def test_what_is_no_whole_number_is_told_in_one_line(recipe: str, word: str):
     assert call(recipe, word) == (2, "", f"{word}: write a whole number of at least 1\n")
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_is_what_a_recipe_says_at_its_top_and_nothing_runs(word: str):
+    out = run("agent", word)
+    assert out.startswith("An agent: decide, search, decide again, and answer from what was found.\n")
+    assert "python -m cookbook.agent" in out
+
+
+@pytest.mark.parametrize("recipe", ["hello", "streaming"])  # the second writes word by word
+def test_a_recipe_whose_pipe_is_closed_ends_without_a_traceback(recipe: str):
+    command = [sys.executable, "-W", "error", "-m", f"cookbook.{recipe}"]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with started(command, cwd=ROOT, env=environment(), **pipes) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == OFFLINE
+        assert process.wait(60) == 141
+
+
+def test_a_folder_in_place_of_a_file_is_told_in_one_line(tmp_path: Path):
+    assert call("batch", str(tmp_path)) == (2, "", f"{tmp_path}: Is a directory\n")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pocketflow as pf
 from tests.core.random_graphs import VARIANTS, build, interpret, outcome, plan
 from tests.rounds import ROUNDS
 
-GRAPHS = 150 * ROUNDS
+GRAPHS = 60 * ROUNDS
 KINDS = ["plain", *(["hooked"] if hasattr(pf, "watcher") else [])]
 
 

@@ -36,7 +36,7 @@ STANDS_ON = {  # beside the core and the hooks, on which all may stand
     "otel": set(),
     "trace": {"graph", "text"},
     "dataflow": {"executors", "modules", "text"},
-    "journal": {"stream", "graph"},
+    "journal": {"stream", "graph", "text"},
     "serve": {"stream", "journal", "trace", "graph", "modules", "text"},
     "__main__": None,  # on all
 }
@@ -58,14 +58,14 @@ def part_of(path: Path) -> str:
 
 
 @functools.cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+def nodes_of(path: Path) -> list[ast.AST]:
+    return [*ast.walk(ast.parse(path.read_text()))]
 
 
 def imported(path: Path) -> Iterator[str]:
     """Every module that a file imports, wherever it does."""
     package = ["pocketflow", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(parsed(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -101,7 +101,7 @@ def private(name: str) -> bool:
 def private_names(path: Path) -> tuple[set[str], set[str]]:
     """Those that a file defines, and those that it uses of something else."""
     defined, used = set(), set()
-    for node in ast.walk(parsed(path)):
+    for node in nodes_of(path):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             defined.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):

@@ -10,13 +10,27 @@ from tests.cookbook.runner import OFFLINE, ROOT, call_file, environment
 from tests.processes import finished
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LAST_COMMENTS = re.compile(r"(?:^# .*\n)+\Z", re.MULTILINE)
+TIME = re.compile(r" +\+?[\d.]+ (us|ms|s)\b")
 
 
 def programs(document: str) -> list[tuple[str, str | None]]:
-    """The Python blocks of a document, each with the text block that follows it, if one does."""
+    """The Python blocks of a document, each with its output: its last comments, or the text block below it, if any."""
     blocks = BLOCK.findall((ROOT / document).read_text())
     pairs = zip(blocks, [*blocks[1:], ("", "")], strict=True)
-    return [(code, text if kind == "text" else None) for (lang, code), (kind, text) in pairs if lang == "python"]
+    return [(code, _output(code, below)) for (lang, code), below in pairs if lang == "python"]
+
+
+def _output(code: str, below: tuple[str, str]) -> str | None:
+    if comments := LAST_COMMENTS.search(code):
+        return re.sub(r"^# ", "", comments.group(), flags=re.MULTILINE)
+    kind, text = below
+    return text if kind == "text" else None
+
+
+def untimed(text: str) -> str:
+    """A text in which a time, such as 12.3 ms, counts only as a time."""
+    return TIME.sub(" TIME", text)
 
 
 def printed(code: str, folder: Path) -> str:

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def without_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that are spawned import the file of `__main__`, which is pytest's, unless it has none."""
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from pocketflow.executors import ExecutorBatchNode, ExecutorNode
+from pocketflow.hooks import emit
 
 
 def processes(method: str = "fork", workers: int = 1) -> ProcessPoolExecutor:
@@ -29,3 +33,53 @@ class KeepsAll(ExecutorBatchNode):
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
         shared["results"] = exec_res
+
+
+class Emits(Keeps):
+    def exec(self, prep_res: Any) -> Any:
+        return emit({"type": "progress"})
+
+
+class Pid(KeepsAll):
+    def exec(self, item: Any) -> Any:
+        return os.getpid(), item, self.factor, self.params["base"], self.cur_retry
+
+    factor = 1
+
+
+class DiesOnItem(KeepsAll):
+    """Its process dies of the item "bad", once; the others wait until it is dead."""
+
+    def exec(self, item: Any) -> Any:
+        name, folder = item
+        if name == "bad" and not Path(folder, "died").exists():
+            Path(folder, "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return name
+
+
+def paid(folder: str) -> list[str]:
+    """The items that were begun, in their order."""
+    return Path(folder, "paid").read_text().split()
+
+
+def pay(item: str, folder: str) -> str:
+    """An expensive call; that for "b" is killed in the middle of it, the first time."""
+    with Path(folder, "paid").open("a") as file:
+        file.write(f"{item}\n")
+    if item == "b" and paid(folder).count("b") == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item.upper()
+
+
+class Pays(ExecutorBatchNode):
+    max_concurrency = 1
+
+    def prep(self, shared: Any) -> Any:
+        return [(item, shared["folder"]) for item in "abc"]
+
+    def exec(self, item: Any) -> str:
+        return pay(*item)
+
+    def post(self, shared: Any, items: Any, results: Any) -> None:
+        shared["pay"] = results

@@ -6,7 +6,6 @@ import asyncio
 import copyreg
 import multiprocessing
 import os
-import signal
 import threading
 import warnings
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -18,17 +17,11 @@ import pytest
 
 import pocketflow as pf
 from pocketflow.executors import Pool, RemoteError, WorkerDied
-from pocketflow.hooks import emit
 from tests.dataflow.kit import failing, run
-from tests.executors.nodes import Keeps, KeepsAll, processes
+from tests.executors.nodes import DiesOnItem, Emits, Keeps, KeepsAll, processes
 from tests.hooks.hooks import Lines
 
 # Nobody hears of it
-
-
-class Emits(Keeps):
-    def exec(self, prep_res: Any) -> Any:
-        return emit({"type": "progress"})
 
 
 class RunsAFlow(Keeps):
@@ -177,17 +170,6 @@ def test_an_item_that_cannot_travel_is_named():
 
 
 # Dead workers
-
-
-class DiesOnItem(KeepsAll):
-    """Its process dies of the item "bad", once; the others wait until it is dead."""
-
-    def exec(self, item: Any) -> Any:
-        name, folder = item
-        if name == "bad" and not Path(folder, "died").exists():
-            Path(folder, "died").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return name
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

@@ -17,7 +17,7 @@ import pocketflow as pf
 from pocketflow.executors import ExecutorNode, WorkerDied
 from pocketflow.hooks import emit, hooked
 from tests.dataflow.kit import run
-from tests.executors.nodes import Keeps, KeepsAll, processes
+from tests.executors.nodes import Keeps, KeepsAll, Pid, processes
 from tests.hooks.hooks import Lines
 
 # Threads
@@ -173,13 +173,6 @@ def test_the_sync_phases_of_an_executor_node_do_not_warn():
 
 
 # Processes
-
-
-class Pid(KeepsAll):
-    def exec(self, item: Any) -> Any:
-        return os.getpid(), item, self.factor, self.params["base"], self.cur_retry
-
-    factor = 1
 
 
 def test_a_process_pool_runs_exec_elsewhere_with_the_attributes_and_params():

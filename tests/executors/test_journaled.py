@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
-import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,36 +13,9 @@ import pytest
 
 from pocketflow import AsyncFlow, AsyncNode, AsyncParallelFlow
 from pocketflow.dataflow import Dataflow, task
-from pocketflow.executors import ExecutorBatchNode, ExecutorNode, WorkerDied
+from pocketflow.executors import ExecutorNode, WorkerDied
 from pocketflow.journal import Journal, pause
-from tests.executors.nodes import processes
-
-
-def paid(folder: str) -> list[str]:
-    """The items that were begun, in their order."""
-    return Path(folder, "paid").read_text().split()
-
-
-def pay(item: str, folder: str) -> str:
-    """An expensive call; that for "b" is killed in the middle of it, the first time."""
-    with Path(folder, "paid").open("a") as file:
-        file.write(f"{item}\n")
-    if item == "b" and paid(folder).count("b") == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return item.upper()
-
-
-class Pays(ExecutorBatchNode):
-    max_concurrency = 1
-
-    def prep(self, shared: Any) -> Any:
-        return [(item, shared["folder"]) for item in "abc"]
-
-    def exec(self, item: Any) -> str:
-        return pay(*item)
-
-    def post(self, shared: Any, items: Any, results: Any) -> None:
-        shared["pay"] = results
+from tests.executors.nodes import Pays, paid, pay, processes
 
 
 def pays(executor: Any) -> AsyncFlow:

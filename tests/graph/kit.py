@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from pocketflow import AsyncFlow, AsyncNode, Node
 from pocketflow.hooks import Hook
 
-DEEP = 1200  # nodes in a chain: who called a function for each inside the one before would overflow the stack
+DEEP = 400  # nodes in a chain
+
+
+@contextlib.contextmanager
+def small_stack() -> Iterator[None]:
+    """Who calls a function for each node of such a chain, inside of the one before, overflows this stack."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(DEEP - 100)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def node(name: str, base: type = Node, **members: Any) -> Any:

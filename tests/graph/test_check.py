@@ -24,7 +24,7 @@ from pocketflow.dataflow import Dataflow
 from pocketflow.executors import ExecutorNode
 from pocketflow.graph import check
 from pocketflow.hooks import Hook, hooked
-from tests.graph.kit import DEEP, node
+from tests.graph.kit import DEEP, node, small_stack
 
 Next = Literal["search", "answer"]
 ALIASES: list[Any] = []  # what `type Action = ...` makes, where Python has it
@@ -312,7 +312,8 @@ def test_a_node_of_another_make_is_checked():
 
 def test_a_long_chain_is_checked():
     first = wired(*(node("N") for _ in range(DEEP)))
-    assert check(Flow(first)) == []
+    with small_stack():
+        assert check(Flow(first)) == []
 
 
 def pipeline(returned: Any, taken: Any) -> Dataflow:

@@ -8,7 +8,6 @@ import os
 import random
 import re
 import sqlite3
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -21,10 +20,9 @@ import pytest
 import pocketflow as pf
 from pocketflow.journal import Journal, JournalError, pause, sqlite
 from tests.core.nodes import settle
+from tests.journal import other_user
 from tests.processes import finished
 from tests.rounds import ROUNDS
-
-ROOT = Path(__file__).parents[2]
 
 
 class Add(pf.Node):
@@ -89,7 +87,7 @@ def read(path: Path) -> str:
     return ""
 
 
-FLIPS = 100 * ROUNDS
+FLIPS = 40 * ROUNDS
 
 
 def test_a_flipped_bit_is_told_or_stands_where_nothing_is_kept(path: Path):
@@ -227,35 +225,14 @@ async def test_an_event_loop_goes_on_while_another_program_keeps_the_file_locked
         assert journal.runs(run_id="waits")[0]["status"] == "finished"
 
 
-READ_ONLY = """
-import os
-import urllib.parse  # pathlib imports it late, and the other user may not read the library
-import pocketflow as pf
-from pocketflow.journal import Journal, JournalError
-os.chdir(os.environ["FOLDER"])
-if os.getuid() == 0:
-    os.setuid(65534)  # root may write everything
-try:
-    with Journal("runs.db") as journal:
-        journal.run(pf.Flow(pf.Node()), {}, run_id="new")
-except JournalError as error:
-    print(error)
-"""
-
-
 @pytest.mark.parametrize("mode", [0o555, 0o777], ids=oct)
 def test_a_file_that_may_not_be_written_is_told(mode: int):
     with tempfile.TemporaryDirectory() as name:  # one that others may enter
         half_done(Path(name) / "runs.db")
         (Path(name) / "runs.db").chmod(0o444)
         Path(name).chmod(mode)
-        done = run_python(READ_ONLY, FOLDER=name)
-    assert done.stderr == ""
-    assert "it may not be written; give write access to the file and its folder" in done.stdout
-
-
-def run_python(program: str, *args: Any, **environment: str) -> subprocess.CompletedProcess[str]:
-    return finished([sys.executable, "-c", program, *args], env={"PYTHONPATH": str(ROOT), **environment})
+        error = other_user.does(other_user.write, name)
+    assert "it may not be written; give write access to the file and its folder" in error
 
 
 # Security
@@ -304,7 +281,8 @@ def test_a_malicious_file_runs_nothing(tmp_path: Path):
             journal.store.add_run(
                 [it if it.kind == "status" else it._replace(changes=changes, value=result) for it in records]
             )
-    done = run_python(SPY, tmp_path / "runs.db")
+    settings = {"PYTHONPATH": str(Path(pf.__file__).parents[1])}
+    done = finished([sys.executable, "-c", SPY, tmp_path / "runs.db"], env=settings)
     assert (done.stderr, done.stdout) == ("", "[]\n[]\n")
     with Journal(tmp_path / "runs.db") as journal:
         assert len(journal.runs()) == len(EVIL)
@@ -335,7 +313,7 @@ def test_a_file_of_the_former_format_is_refused_and_left_as_it_was(tmp_path: Pat
         db.execute("PRAGMA user_version = 1")
     db.close()
     before = path.read_bytes()
-    with pytest.raises(JournalError, match="has format 1, and this reads 2: finish its runs with the pocketflow that"):
+    with pytest.raises(JournalError, match="has format 1, and this version reads 2: finish its runs with the"):
         Journal(path)
     assert path.read_bytes() == before
 
@@ -362,22 +340,9 @@ def test_no_side_file_is_left(tmp_path: Path):
         assert [*tmp_path.glob("*owner*")] == []
 
 
-READ = """
-import os
-import urllib.parse  # pathlib imports it late, and the other user may not read the library
-from pocketflow.journal import Journal
-os.chdir(os.environ["FOLDER"])
-if os.getuid() == 0:
-    os.setuid(65534)  # root may write everything
-with Journal("runs.db") as journal:
-    print([run["status"] for run in journal.runs()], journal.load("done")["log"][0][:3])
-"""
-
-
 def test_a_journal_in_a_folder_that_may_only_be_read_can_be_read():
     with tempfile.TemporaryDirectory() as name:
         half_done(Path(name) / "runs.db")
         (Path(name) / "runs.db").chmod(0o444)
         Path(name).chmod(0o555)
-        done = run_python(READ, FOLDER=name)
-    assert (done.stderr, done.stdout) == ("", "['failed', 'finished'] xxx\n")
+        assert other_user.does(other_user.read, name) == (["failed", "finished"], "xxx")

@@ -45,7 +45,7 @@ def flow(log: list[str]) -> pf.Flow:
     return pf.Flow(chain(Say(log, "a"), Say(log, "b")))
 
 
-EVERY = max(1, 41 // ROUNDS)  # lines; with 1 it takes minutes
+EVERY = max(1, 97 // ROUNDS)  # lines; with 1 it takes minutes
 
 
 def test_an_interrupt_at_any_line_loses_nothing_and_leaves_nothing_locked(tmp_path: Path):

@@ -86,7 +86,7 @@ def test_items_at_once_are_answered_by_their_paths(journal: Journal):
     paused(journal, flow)
     paths = [question["path"] for question in journal.runs()[0]["questions"]]
     assert paths == ["AsyncFlow/0:Items/exec[0]", "AsyncFlow/0:Items/exec[1]"]
-    with pytest.raises(JournalError, match="several questions wait: add path=, one of"):
+    with pytest.raises(JournalError, match="several questions are waiting in .run.: add path=, one of"):
         journal.answer("run", "x")
     for path, answer in zip(reversed(paths), ["B", "A"], strict=True):
         journal.answer("run", answer, path=path)
@@ -169,7 +169,7 @@ def test_an_answer_to_nothing_is_an_error(journal: Journal):
         match=r"no question is waiting in 'run' at Flow/9:X: path has to be one of \['Flow/0:Approve/exec'\]",
     ):
         journal.answer("run", 1, path="Flow/9:X")
-    with pytest.raises(JournalError, match=r"answer\['value'\] is a object"):
+    with pytest.raises(JournalError, match=r"answer\['value'\] is of type object"):
         journal.answer("run", object())
     journal.answer("run", 1)
     with pytest.raises(JournalError, match=r"no question is waiting in 'run'"):

@@ -8,7 +8,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,93 +20,26 @@ import pocketflow as pf
 from pocketflow.hooks import Hook, Step, hooked
 from pocketflow.journal import Journal, JournalError, RunBusy
 from tests.core.random_graphs import VARIANTS, build, interpret, plan
-from tests.processes import finished, started
+from tests.journal.telling import Process, go
+from tests.processes import finished
 from tests.rounds import ROUNDS
 
 ROOT = Path(__file__).parents[2]
 
-PROGRAM = """
-import sys
-import pocketflow as pf
-from pocketflow.journal import Journal, JournalError, RunBusy
-
-class Tell(pf.Node):
-    def exec(self, prep_res):
-        print("in exec", flush=True)
-        return sys.stdin.readline().strip()
-
-    def post(self, shared, prep_res, answer):
-        shared["answers"] = [*shared.get("answers", ()), answer]
-
-first = Tell()
-first >> Tell()
-flow, run_id = pf.Flow(first), sys.argv[2]
-print("ready", flush=True)
-sys.stdin.readline()
-with Journal(sys.argv[1]) as journal:
-    try:
-        shared = {}
-        journal.run(flow, shared, run_id=run_id)
-        print("finished", shared["answers"])
-    except RunBusy as error:
-        print("busy:", error)
-"""
-
-
-Process = subprocess.Popen[str]
 Start = Callable[..., Process]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a process that will run a flow in `tmp_path / "runs.db"`, and waits for a line before it does."""
+    """Starts a process that will run a flow in `tmp_path / "runs.db"`, when it is told to go."""
     with contextlib.ExitStack() as stack:
 
         def start(run_id: str = "run") -> Process:
-            command = [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path / "runs.db"), run_id]
-            pipe, settings = subprocess.PIPE, {"PYTHONPATH": str(ROOT)}
-            return stack.enter_context(started(command, stdin=pipe, stdout=pipe, cwd=ROOT, env=settings))
+            process = Process(tmp_path / "runs.db", run_id)
+            stack.callback(process.kill)
+            return process
 
         yield start
-
-
-def tell(process: Process, line: str) -> None:
-    assert process.stdin
-    process.stdin.write(f"{line}\n")
-    process.stdin.flush()
-
-
-def heard(process: Process) -> str:
-    assert process.stdout
-    return process.stdout.readline().strip()
-
-
-def go(*processes: Process) -> None:
-    """Let processes run, once all are ready."""
-    assert {heard(process) for process in processes} == {"ready"}
-    for process in processes:
-        tell(process, "go")
-
-
-def rest(process: Process, *lines: str) -> str:
-    """What the process still prints, when it has got these lines."""
-    out, _ = process.communicate("".join(f"{line}\n" for line in lines), timeout=60)
-    return out.strip()
-
-
-def begin(process: Process) -> Process:
-    """Let a process run until its first node is done, and its second one is at work."""
-    go(process)
-    assert heard(process) == "in exec"
-    tell(process, "one")
-    assert heard(process) == "in exec"
-    return process
-
-
-def interrupt(process: Process, how: signal.Signals) -> None:
-    """End a process that has begun, which leaves a run to be resumed."""
-    begin(process).send_signal(how)
-    process.communicate(timeout=60)
 
 
 def test_processes_killed_at_statements_and_at_random_lose_nothing_and_run_nothing_twice():
@@ -123,20 +55,24 @@ def test_processes_killed_at_statements_and_at_random_lose_nothing_and_run_nothi
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_run_is_taken_over_at_once(tmp_path: Path, start: Start, how: signal.Signals):
-    interrupt(start(), how)
+    process = start()
+    process.begin()
+    process.send_signal(how)
+    assert process.rest() == []
     with Journal(tmp_path / "runs.db") as journal:
         assert journal.runs()[0]["status"] == "interrupted"
     go(process := start())
-    assert rest(process, "two").splitlines() == ["in exec", "finished ['one', 'two']"]
+    assert process.rest("two") == ["in exec", "finished ['one', 'two']"]
     assert not [*tmp_path.glob("*owner*")]
 
 
 def test_a_living_owner_keeps_a_second_process_out(start: Start):
     first, second = start(), start()
-    begin(first)
+    first.begin()
     go(second)
-    assert rest(second).startswith("busy: 'run' is being run by another owner")
-    assert rest(first, "two") == "finished ['one', 'two']"
+    [busy] = second.rest()
+    assert busy.startswith("busy: 'run' is being run by another owner")
+    assert first.rest("two") == ["finished ['one', 'two']"]
 
 
 def test_an_owner_that_was_stopped_cannot_write_after_a_takeover(tmp_path: Path, start: Start):
@@ -147,7 +83,8 @@ def test_an_owner_that_was_stopped_cannot_write_after_a_takeover(tmp_path: Path,
         def post(self, shared: Any, prep_res: Any, answer: Any) -> Any:
             shared["answers"] = [*shared["answers"], answer]
 
-    process = begin(start())
+    process = start()
+    process.begin()
     process.send_signal(signal.SIGSTOP)
     first = Tell()
     first >> Tell()
@@ -157,7 +94,7 @@ def test_an_owner_that_was_stopped_cannot_write_after_a_takeover(tmp_path: Path,
             journal.run(pf.Flow(first), {}, run_id="run")
         journal.run(pf.Flow(first), shared, run_id="run", takeover=True)
         process.send_signal(signal.SIGCONT)
-        assert rest(process, "late") == "busy: 'run' was taken over or deleted: this owner may not write it any more"
+        assert process.rest("late") == ["busy: 'run' was taken over or deleted: this owner may not write it any more"]
         restored: dict[str, Any] = {}
         journal.run(pf.Flow(first), restored, run_id="run")
     assert shared == restored == {"answers": ["one", "other"]}
@@ -167,7 +104,7 @@ def test_of_two_processes_that_race_for_a_run_one_at_a_time_gets_it(start: Start
     """The same, 200 times over, is in `python -m tests.benchmarks.kill`."""
     processes = [start(), start()]
     go(*processes)
-    told = sorted(rest(process, "one", "two").splitlines()[-1].partition(":")[0] for process in processes)
+    told = sorted(process.rest("one", "two")[-1].partition(":")[0] for process in processes)
     assert told in (["busy", "finished ['one', 'two']"], ["finished ['one', 'two']"] * 2)
 
 
@@ -188,13 +125,13 @@ def test_four_processes_write_four_runs_into_one_file(tmp_path: Path, start: Sta
     processes = [start(f"run {n}") for n in range(4)]
     go(*processes)
     for n, process in enumerate(processes):
-        assert rest(process, str(n), "x").splitlines()[-1] == f"finished ['{n}', 'x']"
+        assert process.rest(str(n), "x")[-1] == f"finished ['{n}', 'x']"
     with Journal(tmp_path / "runs.db") as journal:
         finished = [entry["run_id"] for entry in journal.runs() if entry["status"] == "finished"]
     assert sorted(finished) == [f"run {n}" for n in range(4)]
 
 
-CRASHING = 100 * ROUNDS
+CRASHING = 40 * ROUNDS
 
 
 class Crash(BaseException):

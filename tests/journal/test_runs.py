@@ -311,6 +311,8 @@ def test_a_cancelled_run_can_be_resumed(journal: Journal):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        [stopped] = journal.runs()
+        assert (stopped["status"], stopped["error"]) == ("interrupted", None)
         shared: dict[str, Any] = {}
         await journal.run_async(flow, shared, run_id="run")
         return shared
@@ -367,7 +369,7 @@ def test_a_prep_is_not_blamed_for_what_a_branch_beside_it_has_written(journal: J
     wait = Wait()
     wait >> Words() >> Last()
     shared: dict[str, Any] = {}
-    with pytest.warns(pf.FlowWarning, match="Words: an exec that is done may run again"):
+    with pytest.warns(pf.FlowWarning, match="Words: a finished exec may run again"):
         run(journal, pf.AsyncFlow(pf.AsyncParallelFlow(Save(), wait)), shared)
     assert shared == {"saved": 1}
 
@@ -397,7 +399,7 @@ def test_a_prep_that_awaits_is_not_blamed_for_what_a_branch_beside_it_has_writte
             await journal.run_async(pf.AsyncParallelFlow(Save(), Read()), shared, run_id="run")
         return shared
 
-    with pytest.warns(pf.FlowWarning, match="Read: an exec that is done may run again"):
+    with pytest.warns(pf.FlowWarning, match="Read: a finished exec may run again"):
         assert asyncio.run(scenario()) == {"saved": 1}
 
 
@@ -613,7 +615,10 @@ def test_what_an_owner_writes_after_a_takeover_is_refused(journal: Journal, wher
     [
         (lambda journal: journal.run(pf.Flow(), {}, run_id=""), r"run_id='': write a text"),
         (lambda journal: journal.run(pf.Flow(), {}, run_id=3), r"run_id=3: write a text"),
-        (lambda journal: journal.run(pf.Flow(), [], run_id="a"), r"shared is a list: a journaled run needs a plain"),
+        (
+            lambda journal: journal.run(pf.Flow(), [], run_id="a"),
+            r"shared is of type list: a journaled run needs",
+        ),
         (lambda journal: Journal("x", exclude="ab"), r"exclude='ab': write exclude=\['ab'\]"),
         (lambda journal: Journal("x", encode=str), r"give both encode= and decode="),
         (lambda journal: Journal("x", synchronous="off"), r"synchronous='off': write \"normal\" or \"full\""),

@@ -50,8 +50,8 @@ def test_a_value_comes_back_exactly(journal: Journal, value: Any):
 DEEP: list[Any] = []
 DEEP.append(DEEP)
 NO_DATA = {
-    "object": (object(), r"\['x'\] is a object, which cannot be kept: .*types=\[object\].*exclude=.*encode="),
-    "range": ([{"y": range(3)}], r"\['x'\]\[0\]\['y'\] is a range"),
+    "object": (object(), r"\['x'\] is of type object, which cannot be kept: .*types=\[object\].*exclude=.*encode="),
+    "range": ([{"y": range(3)}], r"\['x'\]\[0\]\['y'\] is of type range"),
     "key": ({"y": {3: 4}}, r"\['x'\]\['y'\] has the key 3: only text can be a key, write '3'"),
     "deep": (DEEP, "is nested too deep, or holds itself"),
     "digits": (10**5000, "4300 digits"),
@@ -149,7 +149,7 @@ def test_an_object_of_a_named_class_is_seen_to_change_inside():
 
 def test_a_class_that_is_not_named_is_not_looked_for():
     text = Codec([Review, Color]).dump(Review("good"), "shared")
-    with pytest.raises(JournalError, match=r"the journal holds a Review: open it with types=\[Review\]"):
+    with pytest.raises(JournalError, match=r"the journal holds objects of type Review: open it with types=\[Review\]"):
         Codec([Color]).load(text)
 
 
@@ -157,7 +157,7 @@ def test_a_class_that_is_not_named_is_not_looked_for():
     ("types", "message"),
     [
         (["Review"], "types= has 'Review': write classes"),
-        ([type("Pair", (tuple,), {})], "types= has Pair, which is more than its attributes: give encode="),
+        ([type("Pair", (tuple,), {})], "types= has Pair, which holds more than attributes: give encode="),
         ([Review, type("Review", (), {})], "types= has two classes named Review"),
     ],
 )
@@ -216,7 +216,7 @@ def test_without_decode_a_run_with_objects_cannot_be_opened(typed: Journal):
 
 
 def test_a_type_that_encode_does_not_know_is_an_error(typed: Journal):
-    with pytest.raises(JournalError, match=r"shared\['x'\] is a object"):
+    with pytest.raises(JournalError, match=r"shared\['x'\] is of type object"):
         run(typed, pf.Flow(Say([], "a")), {"x": object()})
 
 
@@ -250,7 +250,7 @@ def test_an_item_whose_result_is_no_data_runs_again_and_says_so(journal: Journal
                 raise Crash
             return object()
 
-    flow, message = pf.Flow(Ask()), "Ask: an exec that is done may run again after a crash, as its result is a object"
+    flow, message = pf.Flow(Ask()), "Ask: a finished exec may run again after a crash, as its result is of type object"
     with pytest.raises(Crash), pytest.warns(pf.FlowWarning, match=message) as seen:
         run(journal, flow, {})
     assert [Path(warning.filename).name for warning in seen] == ["kit.py"]  # the line of the user who calls run
@@ -264,7 +264,7 @@ def test_an_action_that_is_no_data_is_an_error(journal: Journal):
         def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
             return object()
 
-    with pytest.raises(JournalError, match="the action of Last is a object"):
+    with pytest.raises(JournalError, match="the action of Last is of type object"):
         run(journal, pf.Flow(Last()), {})
 
 
@@ -277,9 +277,9 @@ def test_a_prep_may_return_what_is_no_data_only_if_it_changes_nothing(journal: J
             return object()
 
     if not changes:
-        with pytest.warns(pf.FlowWarning, match="Open: an exec .* as its input is a object"):
+        with pytest.warns(pf.FlowWarning, match="Open: a finished exec .* as its input is of type object"):
             return run(journal, pf.Flow(Open()), {})
-    with pytest.raises(JournalError, match="what Open.prep returned is a object.* has to return data"):
+    with pytest.raises(JournalError, match="what Open.prep returned is of type object.* has to return data"):
         run(journal, pf.Flow(Open()), {})
 
 
@@ -320,7 +320,7 @@ def made(chance: random.Random, depth: int) -> Any:
 
 def test_the_recorded_changes_make_of_the_old_store_the_new_one():
     codec = Codec(encode=encode, decode=decode)
-    for seed in range(100 * ROUNDS):
+    for seed in range(40 * ROUNDS):
         chance = random.Random(seed)
         shared = {str(n): made(chance, 0) for n in range(4)}
         copied = codec.load(codec.dump(shared, "shared"))

@@ -44,7 +44,7 @@ def test_otel_prints_the_spans_of_a_run(tmp_path: Path):
 
 def test_otel_shows_where_a_run_failed():
     tree = "invoke_workflow AsyncFlow ! FileNotFoundError\n  Read ! FileNotFoundError\n"
-    assert call("otel", "no file") == (2, tree, "no file: no such file\n")
+    assert call("otel", "no file") == (2, tree, "no file: No such file or directory\n")
 
 
 def spans_of(flow: Any) -> dict[str, Any]:

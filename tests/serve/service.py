@@ -25,7 +25,7 @@ import uvicorn
 from pocketflow.serve import Runs, app
 from tests.cookbook.runner import ROOT
 from tests.processes import started
-from tests.serve.watching import PATIENCE
+from tests.serve.watching import PATIENCE, watched
 
 Json = dict[str, Any]
 
@@ -36,7 +36,7 @@ class Quick(uvicorn.Server):
     """Ends when it is told to, and not at its next look at the clock."""
 
     def __init__(self, application: Any, root_path: str) -> None:
-        options: Any = {"log_level": "warning", "timeout_graceful_shutdown": PATIENCE, "root_path": root_path}
+        options: Any = {"log_config": None, "timeout_graceful_shutdown": PATIENCE, "root_path": root_path}
         super().__init__(uvicorn.Config(application, **options))
         self.ending = asyncio.Event()
 
@@ -64,11 +64,14 @@ class Service:
         """The id of a new run."""
         return str((await self.post(f"/api/flows/{flow}/runs", 201, shared=shared))["run_id"])
 
+    async def ended(self, run_id: str) -> Json:
+        """The last event of a run."""
+        async with self.events(f"/api/runs/{run_id}/events") as events:
+            return (await watched(events))[-1]
+
     async def stopped(self, run_id: str) -> Json:
         """How a run stands when it has stopped."""
-        async with self.events(f"/api/runs/{run_id}/events") as events:
-            async for _ in events:
-                pass
+        await self.ended(run_id)
         return await self.get(f"/api/runs/{run_id}")
 
     @contextlib.asynccontextmanager
@@ -198,11 +201,14 @@ class Command:
 
 
 @contextlib.contextmanager
-def command(folder: Path, *words: str, program: Sequence[str] = ("-m", "pocketflow")) -> Iterator[Command]:
+def command(
+    folder: Path, *words: str, program: Sequence[str] = ("-m", "pocketflow"), **variables: str
+) -> Iterator[Command]:
     """The command in a folder, when it serves, on any port that is free; killed at the end if need be."""
     port = [] if "--port" in words else ["--port", "0"]
     pipes: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with started([sys.executable, *program, "serve", *words, *port], cwd=folder, env=environment(), **pipes) as process:
+    env = environment() | variables
+    with started([sys.executable, *program, "serve", *words, *port], cwd=folder, env=env, **pipes) as process:
         assert process.stdout
         serving = process.stdout.readline().strip()
         assert serving, process.communicate()

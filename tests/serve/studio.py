@@ -35,7 +35,7 @@ class Served:
         self.runs = self.app.state.runs
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/"
-        config = uvicorn.Config(self.app, log_level="critical", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(self.app, log_config=None, timeout_graceful_shutdown=1)
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=asyncio.run, args=[self._serve()], daemon=True)
         self.begun = threading.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 import sys
@@ -13,13 +14,16 @@ from urllib.parse import quote
 import pytest
 
 pytest.importorskip("starlette", reason="needs the serve extra: pip install -e '.[serve]'")
-from pocketflow import AsyncFlow, AsyncNode
+from starlette.routing import Route
+
+from pocketflow import AsyncFlow, AsyncNode, serve
 from pocketflow.dataflow import Dataflow, task
 from pocketflow.journal import Journal
+from pocketflow.serve import api as api_module
 from pocketflow.serve import runs as runs_module
-from tests.serve.flows import Ask, Count, Fail, Gate, Stopped, Usage, Words, chain
+from tests.serve.flows import Ask, Count, Fail, Gate, Hold, Stopped, Usage, Words, chain, sync
 from tests.serve.service import JSON, asked, connected, environment, sent, served
-from tests.serve.watching import PATIENCE, changes, named, of_type, until, watched
+from tests.serve.watching import PATIENCE, changes, ended, named, of_type, until, watched
 
 
 class Article(AsyncFlow):
@@ -28,6 +32,17 @@ class Article(AsyncFlow):
 
     Not told to those who start it.
     """
+
+
+async def test_the_docstring_of_the_package_lists_every_route():
+    documented = re.findall(r"^    (GET|POST|DELETE) +(/api/[^ ?]+)", inspect.getdoc(serve) or "", re.MULTILINE)
+    routes = [
+        (method, route.path.replace(":path", ""))
+        for route in serve.app({}).routes
+        if isinstance(route, Route) and route.path.startswith("/api/")
+        for method in (route.methods or set()) - {"HEAD"}
+    ]
+    assert sorted(documented) == sorted(routes)
 
 
 # What there is, and how it is started
@@ -133,8 +148,8 @@ MISSING: list[tuple[str, str, int, str]] = [
     ("DELETE", "/api/runs/nobody", 404, "there is no run 'nobody'"),
     ("POST", "/api/runs/nobody/resume", 404, "there is no run 'nobody'"),
     ("POST", "/api/runs/nobody/stop", 404, "there is no run 'nobody'"),
-    ("POST", "/api/flows/nothing/runs", 404, "there is no flow 'nothing': there is words"),
-    ("POST", "/api/flows/nothing/stream", 404, "there is no flow 'nothing': there is words"),
+    ("POST", "/api/flows/nothing/runs", 404, "there is no flow 'nothing': the flows are words"),
+    ("POST", "/api/flows/nothing/stream", 404, "there is no flow 'nothing': the flows are words"),
     ("GET", STARTED, 405, "GET does nothing here: use POST"),
     ("PUT", "/api/runs", 405, "PUT does nothing here: use GET, HEAD"),
     ("OPTIONS", STARTED, 405, "OPTIONS does nothing here: use POST"),
@@ -143,7 +158,7 @@ MISSING: list[tuple[str, str, int, str]] = [
     ("GET", "/api/runs?limit=-1", 400, "limit=-1: write a whole number"),
     ("GET", f"/api/runs?limit={'9' * 5000}", 400, "write a whole number"),
     ("GET", "/api/runs/done/store?after=1.5", 400, "after=1.5: write a whole number"),
-    ("GET", "/api/runs/done/store?after=999", 404, "'done' has no record 999"),
+    ("GET", "/api/runs/done/store?after=999", 404, "'done' has no row 999 in its history: the last one is "),
     ("POST", "/api/runs/done/resume", 409, "'done' is finished already: fork it"),
     ("POST", "/api/runs/done/stop", 409, "there is nothing to stop"),
 ]  # fmt: skip
@@ -187,8 +202,10 @@ BODIES: list[tuple[str, Any, str]] = [
     ("/api/runs/asks/fork", {}, 'write the row of the history after which to go on, as {"after": 3}'),
     ("/api/runs/asks/fork", {"after": True}, "'after' is True: write a number or a text"),
     ("/api/runs/asks/fork", {"after": 1.5}, "'after' is 1.5: write a number or a text"),
-    ("/api/runs/asks/fork", {"after": 99}, "'asks' has no record 99"),
-    ("/api/runs/asks/fork", {"after": 10**400}, "has no record"),
+    ("/api/runs/asks/fork", {"after": 99}, "'asks' has no row 99 in its history: the last one is "),
+    ("/api/runs/asks/fork", {"after": ""}, "'asks' has no row '' in its history"),
+    ("/api/runs/asks/fork", {"after": "AsyncFlow/7:Ask"}, "'asks' has no row 'AsyncFlow/7:Ask' in its history"),
+    ("/api/runs/asks/fork", {"after": 10**400}, "has no row 1000"),
 ]  # fmt: skip
 
 
@@ -420,6 +437,28 @@ async def test_deleting_a_run_that_goes_on_stops_it_and_deleting_it_again_delete
         assert (await service.get("/api/runs"))["runs"] == []
 
 
+async def test_a_stop_that_takes_long_is_answered_at_once_and_holds_up_no_other_request(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(api_module, "STOPPING", 0.01)
+    hold = Hold()
+    async with served({"hold": sync(hold, Hold()), "ask": chain(Ask())}) as service:
+        asking, run_id = await service.start("ask"), await service.start("hold")
+        await service.stopped(asking)
+        await asyncio.to_thread(hold.reached.wait, PATIENCE)
+        try:
+            assert (await service.post(f"/api/runs/{run_id}/stop", 202))["status"] == "stopping"
+            again = await service.client.delete(f"/api/runs/{run_id}")
+            assert (again.status_code, again.json()["status"]) == (202, "stopping")
+            await service.post(f"/api/runs/{asking}/answer", value=1)
+            assert (await service.stopped(asking))["status"] == "finished"
+            assert (await service.get(f"/api/runs/{run_id}"))["status"] == "stopping"
+        finally:
+            hold.open.set()
+        state = await service.stopped(run_id)
+        assert (state["status"], state["error"]) == ("interrupted", None)
+
+
 # Events of one run
 
 
@@ -442,7 +481,7 @@ async def test_all_watchers_get_the_same_from_the_event_on_that_they_ask_for():
             first, second = await asyncio.gather(watched(one), watched(two))
         assert first == second
         assert "".join(event["chunk"] for event in first if event["type"] == "chunk") == "to be or not"
-        assert first[-1] == {"type": "end", "status": "finished"}
+        assert first[-1] == ended("finished")
         for number, event in enumerate(first[:-1]):
             headers = {"Last-Event-ID": event["sse_id"]}
             async with service.events(path, headers=headers) as late:
@@ -469,7 +508,7 @@ async def test_what_a_watcher_cannot_have_any_more_is_told_as_a_gap():
             headers = {"Last-Event-ID": last.encode()}
             async with service.events(f"/api/runs/{run_id}/events", headers=headers) as events:
                 seen = await watched(events)
-            assert (seen[0]["type"], seen[-1]) == ("gap", {"type": "end", "status": "finished"}), last[:80]
+            assert (seen[0]["type"], seen[-1]) == ("gap", ended("finished")), last[:80]
             assert seen[1]["changes"]["run"] == {"status": "waiting"}
 
 
@@ -482,7 +521,7 @@ async def test_of_a_run_that_says_much_the_end_is_kept_and_the_rest_is_a_gap():
     assert [event["type"] for event in seen].count("gap") == 1
     assert seen[0]["type"] == "gap"
     assert 5 < len(seen) < 100
-    numbers = [int(event["sse_id"].split("-")[1]) for event in seen if "sse_id" in event]
+    numbers = [int(event["sse_id"].split("-")[1]) for event in seen[1:-1]]
     assert numbers == [*range(numbers[0], numbers[0] + len(numbers))]
 
 
@@ -495,7 +534,22 @@ async def test_after_a_restart_there_is_a_gap_and_then_the_end(tmp_path: Path):
     path, headers = f"/api/runs/{run_id}/events", {"Last-Event-ID": last}
     async with served(flows, tmp_path / "runs.db") as service, service.events(path, headers=headers) as events:
         gap, end = await watched(events)
-    assert (gap["type"], end) == ("gap", {"type": "end", "status": "finished"})
+    assert (gap["type"], end) == ("gap", ended("finished"))
+
+
+async def test_a_browser_that_has_seen_the_end_is_told_not_to_come_back_until_the_run_goes_on(tmp_path: Path):
+    flows = {"ask": chain(Ask(), Words(gate=(gate := Gate())))}
+    async with served(flows, tmp_path / "runs.db") as service:
+        run_id = await service.start("ask")
+        path, headers = f"/api/runs/{run_id}/events", {"Last-Event-ID": (await service.ended(run_id))["sse_id"]}
+        assert (await service.client.get(path, headers=headers)).status_code == 204
+        await service.post(f"/api/runs/{run_id}/answer", value=1)
+        await gate.reached.wait()
+        async with service.events(path, headers=headers) as events:
+            gate.open.set()
+            assert (await watched(events))[-1] == ended("finished")
+    async with served(flows, tmp_path / "runs.db") as service:
+        assert (await service.client.get(path, headers=headers)).status_code == 204
 
 
 async def test_a_browser_is_told_when_to_come_back_and_proxies_not_to_wait():
@@ -546,7 +600,7 @@ async def test_a_watcher_who_does_not_read_holds_up_neither_the_run_nor_the_othe
         async with service.events(f"/api/runs/{run_id}/events") as events:
             seen = await watched(events)
         assert sum(event["type"] == "chunk" for event in seen) == 400
-        assert seen[-1] == {"type": "end", "status": "finished"}
+        assert seen[-1] == ended("finished")
 
 
 # Started and watched in one request
@@ -620,9 +674,9 @@ async def test_a_page_gets_the_runs_the_state_and_what_happens_then():
             assert [run["run_id"] for run in runs["runs"]] == [run_id]
             assert (state["run_id"], state["nodes"]["AsyncFlow/Words"]["state"]) == (run_id, "running")
             gate.open.set()
-            ended = await until(events, lambda event: event.get("type") == "status")
-        assert [changes(event)["append"]["text"] for event in ended if "append" in changes(event)] == ["not"]
-        assert ended[-1]["changes"]["run"]["status"] == "finished"
+            seen = await until(events, lambda event: event.get("type") == "status")
+        assert [changes(event)["append"]["text"] for event in seen if "append" in changes(event)] == ["not"]
+        assert seen[-1]["changes"]["run"]["status"] == "finished"
 
 
 async def test_a_page_hears_of_other_runs_and_of_their_ends():

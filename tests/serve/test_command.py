@@ -37,6 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "damaged.db").write_bytes(b"SQLite format 3\x00" + b"x" * 5000)
     (tmp_path / "text.db").write_text("hello")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("POCKETFLOW_TOKEN", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "flows", raising=False)
     return tmp_path
@@ -86,7 +87,18 @@ def test_no_other_command_and_no_import_of_the_package_loads_a_web_framework(fol
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "", "127.1"])
 def test_who_lets_others_in_has_to_set_a_token(serve: Serve, host: str):
     done = serve("flows.py:flow", "--host", host)
-    assert done == (2, "", f"--host {host} is reachable from other machines: add --token\n")
+    assert done == (2, "", f"--host {host} is reachable from other machines: set a token in POCKETFLOW_TOKEN\n")
+
+
+def test_a_token_may_come_from_the_environment_and_is_checked_as_one_of_the_command(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("uvicorn", reason="needs the serve extra: pip install -e '.[serve]'")
+    monkeypatch.setenv("POCKETFLOW_TOKEN", "a b")
+    assert serve("flows.py:flow", "--host", "0.0.0.0", "--port", "0") == (
+        2, "", "the token has to be ASCII without spaces, and not empty\n",
+    )  # fmt: skip
+    assert "a b" not in serve("--help").out
 
 
 REFUSED = [
@@ -133,5 +145,5 @@ def test_a_port_that_is_taken_is_one_line_and_exits_2(serve: Serve):
 def test_a_newcomer_is_told_how_to_serve(serve: Serve):
     done = serve("--help")
     assert done.code == 0
-    for word in ("serve hello.py:flow --journal runs.db", "--token", "--waiting", "127.0.0.1", "resumed"):
+    for word in ("serve hello.py:flow --journal runs.db", "POCKETFLOW_TOKEN", "--waiting", "127.0.0.1", "resumed"):
         assert word in done.out

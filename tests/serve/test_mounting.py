@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import re
 from contextlib import asynccontextmanager
 from pathlib import Path
 from textwrap import dedent
@@ -23,11 +25,10 @@ from tests.serve.watching import watched
 def service_of_the_docstring(flow: Any, folder: Path) -> Any:
     """What the three lines make that the package tells to write."""
     fastapi = pytest.importorskip("fastapi", reason="needs the cookbook extra: pip install -e '.[cookbook]'")
-    doc = inspect.getdoc(serve) or ""
-    lines = [line for line in doc.splitlines() if line.startswith("    ") and not line.strip().startswith("python")]
-    assert len(lines) == 3
-    names: dict[str, Any] = {"serve": serve, "FastAPI": fastapi.FastAPI, "flow": flow}
-    exec(dedent("\n".join(lines)).replace('"runs.db"', repr(str(folder / "runs.db"))), names)
+    found = re.search(r"of your own:\n\n(( {4}.+\n){3})\n", inspect.getdoc(serve) or "")
+    assert found
+    names: dict[str, Any] = {"serve": serve, "FastAPI": fastapi.FastAPI, "flow": flow, "os": os}
+    exec(dedent(found[1]).replace('"runs.db"', repr(str(folder / "runs.db"))), names)
     return names["service"], names["studio"]
 
 
@@ -40,7 +41,8 @@ async def run_to_its_end(service: Service, root: str, **headers: str) -> str:
     return str((await service.get(path, headers=headers))["status"])
 
 
-async def test_three_lines_put_it_into_a_service(tmp_path: Path):
+async def test_three_lines_put_it_into_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("POCKETFLOW_TOKEN", "t0ken")
     service, studio = service_of_the_docstring(chain(Words()), tmp_path)
 
     @service.get("/")
@@ -48,13 +50,15 @@ async def test_three_lines_put_it_into_a_service(tmp_path: Path):
         return "hello"
 
     async with serving(service) as served:
-        headers = {"Host": "example.com"}
-        assert (await served.client.get("/", headers=headers)).json() == "hello"
+        assert (await served.client.get("/")).json() == "hello"
+        assert (await served.client.get("/flows/")).status_code == 401
+        headers = {"Authorization": "Bearer t0ken"}
         assert (await served.client.get("/flows/", headers=headers)).text == (
             await served.client.get("/flows/index.html", headers=headers)
         ).text
-        assert await run_to_its_end(served, "/flows", **headers) == "finished"
-        assert (await served.client.get("/flows/api/runs")).status_code == 403
+        for host in ("127.0.0.1:8000", "example.com"):
+            assert await run_to_its_end(served, "/flows", Host=host, **headers) == "finished"
+        assert (await served.client.post("/flows/api/flows/article/runs", headers=JSON)).status_code == 401
     assert studio.state.runs.is_closed
     assert (tmp_path / "runs.db").exists()
 
@@ -91,7 +95,7 @@ async def test_two_of_them_live_in_one_service_each_with_its_token():
     async with serving(service) as served:
         for name in ("one", "two"):
             assert await run_to_its_end(served, f"/{name}", Authorization=f"Bearer {name}") == "finished"
-            assert (await served.client.get(f"/{name}/", params={"token": name})).status_code == 303
+            assert (await served.client.post(f"/{name}/", data={"token": name})).status_code == 303
         assert [len((await served.get(f"/{name}/api/runs"))["runs"]) for name in ("one", "two")] == [1, 1]
 
 
@@ -102,7 +106,7 @@ async def test_a_browser_gets_in_wherever_it_is_mounted(root: str):
     service = Starlette(routes=[Mount("/flows", studio)], lifespan=studio.router.lifespan_context)
     async with serving(service, root_path=root.replace(" ", "%20")) as served:
         assert (await served.client.get("/flows/")).status_code == 401
-        entered = await served.client.get("/flows/?token=t")
+        entered = await served.client.post("/flows/", data={"token": "t"})
         assert (entered.status_code, entered.headers["location"]) == (303, "./")
         assert "path" not in entered.headers["set-cookie"].lower()  # so it is that of what the browser asked for
         assert (await served.client.get("/flows/")).status_code == 200

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from pocketflow.serve import Busy, Conflict, NotFound, Problem, Runs
 from pocketflow.serve.sse import Buffer, woken_by
 from tests.core.nodes import settle
 from tests.serve.flows import Ask, Count, Fail, Gate, Hold, Usage, Words, branches, chain, sync
-from tests.serve.watching import PATIENCE, changes, messages, named, of_type, until, watched
+from tests.serve.watching import PATIENCE, changes, ended, messages, named, of_type, until, watched
 
 
 class Busily(AsyncNode):
@@ -47,7 +50,7 @@ async def test_a_run_is_started_watched_and_finished():
         assert [event["changes"]["run"]["status"] for event in seen if event["type"] == "status"] == [
             "waiting", "running", "finished",
         ]  # fmt: skip
-        assert seen[-1] == {"type": "end", "status": "finished"}
+        assert seen[-1] == ended("finished")
         assert (await runs.store(run_id))["store"] == {"Words": "to be or not"}
 
 
@@ -184,7 +187,7 @@ async def test_an_id_that_no_address_can_hold_is_refused(run_id: Any):
 
 async def test_what_is_not_there_is_not_found():
     async with Runs(flows={"words": chain(Words())}) as runs:
-        with pytest.raises(NotFound, match="there is no flow 'letters': there is words"):
+        with pytest.raises(NotFound, match="there is no flow 'letters': the flows are words"):
             await runs.start("letters", {})
         for ask in (
             runs.get,
@@ -310,6 +313,24 @@ async def test_a_sync_flow_ends_with_the_step_at_which_it_is_stopped():
         assert not after.reached.is_set()
 
 
+async def test_a_run_that_cannot_stop_at_once_is_stopping_until_it_has_stopped():
+    hold = Hold()
+    async with Runs(flows={"hold": sync(hold, Hold())}) as runs:
+        run_id = await runs.start("hold", {})
+        await asyncio.to_thread(hold.reached.wait, PATIENCE)
+        try:
+            for _ in range(2):
+                await runs.cancel(run_id, grace=0.01)
+                assert (await runs.get(run_id))["status"] == "stopping"
+            with pytest.raises(Conflict, match="is stopping already: resume it when it has stopped"):
+                await runs.resume(run_id)
+        finally:
+            hold.open.set()
+        seen = [event["changes"]["run"] for event in await watched(runs.watch(run_id)) if event["type"] == "status"]
+        assert [run["status"] for run in seen] == ["waiting", "running", "stopping", "interrupted"]
+        assert seen[-1]["error"] is None
+
+
 async def test_why_a_run_ended_is_told_also_where_the_journal_cannot_write_it():
     async with Runs(flows={"odd": chain(Words(name="\ud800"))}) as runs:
         state = await stopped(runs, await runs.start("odd", {}))
@@ -340,7 +361,7 @@ async def test_closing_stops_all_runs_and_ends_all_watching(tmp_path: Path):
     await asyncio.sleep(0)
     assert await runs.close() == []
     for watcher in watching:
-        assert (await watcher)[-1] == {"type": "end", "status": "interrupted"}
+        assert (await watcher)[-1] == ended("interrupted")
     await page
     with pytest.raises(Busy, match="the server is closing"):
         await runs.start("words", {})
@@ -376,12 +397,24 @@ async def test_closing_names_the_runs_whose_step_outlives_the_grace():
     await asyncio.sleep(0)
     try:
         assert await runs.close() == [run_id]
-        assert (await watching)[-1] == {"type": "end", "status": "interrupted"}
+        assert (await watching)[-1] == ended("interrupted")
     finally:
         hold.open.set()
         async with asyncio.timeout(PATIENCE):
             await runs.lives[run_id].stopped.wait()
         assert await runs.close() == []
+
+
+async def test_the_last_event_tells_how_what_was_being_said_was_left():
+    gate = Gate()
+    async with Runs(flows={"words": chain(Words(gate=gate))}) as runs:
+        run_id = await runs.start("words", {})
+        await gate.reached.wait()
+        await runs.cancel(run_id)
+        [*_, last, _] = await watched(runs.watch(run_id))
+        assert (last["type"], last["changes"]["run"]["status"]) == ("status", "interrupted")
+        assert last["changes"]["outputs"] == [{"slot": "AsyncFlow/Words", "state": "stopped"}]
+        assert last["changes"]["run"]["error"] is None
 
 
 # Questions
@@ -491,7 +524,7 @@ async def test_the_store_is_seen_as_it_was_with_what_each_row_changed():
         assert (after["n"], after["store"]) == (n, {"old": "2", "new": "1"})
         assert after["changes"] == {"old": "changed", "new": "added", "gone": "removed"}
         assert [then["nodes"]["AsyncFlow/Change"]["state"] for then in (before, after)] == ["running", "done"]
-        with pytest.raises(NotFound, match="has no record 99"):
+        with pytest.raises(NotFound, match="has no row 99"):
             await runs.store(run_id, 99)
 
 
@@ -511,6 +544,27 @@ async def test_a_timeline_is_a_page_of_its_own():
         page = await runs.trace(run_id)
         assert page.lower().startswith("<!doctype html>")
         assert "Words" in page
+
+
+def drawn(page: str) -> dict[str, Any]:
+    """The columns of numbers in a timeline, whose times are microseconds."""
+    found = re.search(r">({.*})</script>", page)
+    assert found
+    return dict(json.loads(found[1]))
+
+
+async def test_in_a_timeline_what_runs_still_has_lasted_until_now(tmp_path: Path):
+    gate = Gate()
+    with Journal(tmp_path / "runs.db") as journal:
+        journal.clock = lambda: datetime.now(UTC) - timedelta(hours=2)
+        async with Runs(journal, {"two": chain(Count(), Words(gate=gate))}) as runs:
+            run_id = await runs.start("two", {})
+            await gate.reached.wait()
+            running = drawn(await runs.trace(run_id))
+            await runs.cancel(run_id)
+            ended_run = drawn(await runs.trace(run_id))
+        of_flow, microseconds = running["name"].index(running["words"].index("AsyncFlow")), 3_600_000_000
+        assert running["time"][of_flow] > microseconds > ended_run["time"][of_flow]
 
 
 async def test_a_run_is_deleted_with_its_past():
@@ -557,6 +611,43 @@ async def test_an_ended_run_is_forgotten_after_a_while_but_for_the_journal():
         assert (await runs.get(run_id))["status"] == "finished"
 
 
+class Break(AsyncNode):
+    async def exec_async(self, prep_res: Any) -> Any:
+        yield "as far as "
+        raise ConnectionError
+
+
+async def let_go(runs: Runs, run_id: str) -> None:
+    """Wait until the events of a run that has stopped are no longer kept."""
+    await watched(runs.watch(run_id))
+    async with asyncio.timeout(PATIENCE):
+        while run_id in runs.lives and runs.lives[run_id].buffer.messages:
+            await settle()
+
+
+async def test_where_a_run_failed_and_what_it_had_said_is_known_longer_than_its_events_are_kept():
+    async with Runs(flows={"fail": chain(Count(), Break())}, linger=0.0) as runs:
+        run_id = await runs.start("fail", {})
+        await let_go(runs, run_id)
+        state = await runs.get(run_id)
+        assert [event["type"] for event in await watched(runs.watch(run_id))] == ["gap", "end"]
+        assert [event["type"] for event in await watched(runs.watch(run_id, state["event"]))] == ["end"]
+        assert state["nodes"]["AsyncFlow/Break"]["state"] == "failed"
+        assert {it["text"]: it["state"] for it in state["outputs"]} == {"Count 1": "done", "as far as ": "failed"}
+        await runs.resume(run_id)
+        assert (await stopped(runs, run_id))["nodes"]["AsyncFlow/Count"]["state"] == "restored"
+
+
+async def test_of_runs_that_failed_the_last_ones_are_remembered(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pocketflow.serve.runs.REMEMBERED", 2)
+    async with Runs(flows={"fail": chain(Break())}, linger=0.0) as runs:
+        for run_id in ("a", "b", "c"):
+            await runs.start("fail", {}, run_id)
+            await let_go(runs, run_id)
+        assert [*runs.lives] == ["b", "c"]
+        assert (await runs.get("a"))["status"] == "failed"
+
+
 # Runs of others
 
 
@@ -578,7 +669,7 @@ async def test_a_run_of_an_unknown_flow_is_shown_and_not_resumed(tmp_path: Path)
         async with Runs(journal, {"words": chain(Words())}) as runs:
             state = await runs.get("other")
             assert (state["flow"], state["status"], state["nodes"]) == (None, "failed", {})
-            with pytest.raises(Conflict, match="of no flow that is served here: words"):
+            with pytest.raises(Conflict, match="belongs to no flow served here: those are words"):
                 await runs.resume("other")
 
 
@@ -598,6 +689,58 @@ async def test_a_page_gets_the_runs_the_state_and_then_the_events():
         gate.open.set()
         seen = await until(page, lambda message: changes(message).get("run", {}).get("status") == "finished")
         assert [event["changes"]["append"]["text"] for event in seen if event.get("type") == "chunk"] == ["not"]
+        await page.aclose()
+
+
+async def test_a_page_lists_what_was_before_it_came():
+    gate = Gate()
+    async with Runs(flows={"words": chain(Words(gate=gate))}) as runs:
+        run_id = await runs.start("words", {})
+        await gate.reached.wait()
+        page = runs.watch_all(run_id)
+        [*_, state, past] = await until(page, named("past"))
+        assert state["sse_name"] == "state"
+        assert [event.get("chunk") for event in past["events"] if event["type"] == "chunk"] == ["to ", "be ", "or "]
+        gate.open.set()
+        seen = await until(page, lambda message: changes(message).get("run", {}).get("status") == "finished")
+        told = past["events"] + [message for message in seen if "sse_name" not in message]
+        alone = (await watched(runs.watch(run_id)))[:-1]
+        assert [event["type"] for event in told] == [event["type"] for event in alone]
+        await page.aclose()
+
+
+async def test_of_the_past_a_page_gets_so_much_as_one_can_read_and_how_much_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("pocketflow.serve.view.PAST", 3)
+    async with Runs(flows={"words": chain(Words())}) as runs:
+        run_id = await runs.start("words", {})
+        alone = (await watched(runs.watch(run_id)))[:-1]
+        page = runs.watch_all(run_id)
+        [*_, past] = await until(page, named("past"))
+        assert [event["type"] for event in past["events"]] == [event["type"] for event in alone[-3:]]
+        assert past["left_out"] == len(alone) - 3
+        await page.aclose()
+
+
+async def test_a_page_gets_every_event_also_where_a_restored_flow_needs_a_new_state():
+    gate, turn = Gate(), Gate()
+    nested = chain(chain(Words(name="inside"), Count()), Words(gate=gate))
+    async with Runs(flows={"nested": nested, "before": chain(Words(gate=turn))}, limit=1) as runs:
+        run_id = await runs.start("nested", {})
+        await gate.reached.wait()
+        await runs.cancel(run_id)
+        await runs.start("before", {})
+        await runs.resume(run_id)
+        page = runs.watch_all(run_id)
+        [*_, past] = await until(page, named("past"))
+        turn.open.set()
+        [*before, state] = await until(page, named("state"))
+        assert state["nodes"]["AsyncFlow/AsyncFlow/inside"]["state"] == "restored"
+        gate.open.set()
+        after = await until(page, lambda message: changes(message).get("run", {}).get("status") == "finished")
+        told = past["events"] + [message for message in [*before, *after] if "sse_name" not in message]
+        assert [it["type"] for it in told] == [it["type"] for it in (await watched(runs.watch(run_id)))[:-1]]
         await page.aclose()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +15,7 @@ pytest.importorskip("starlette", reason="needs the serve extra: pip install -e '
 from pocketflow import AsyncFlow
 from pocketflow.serve import app
 from pocketflow.serve.guard import POLICY
+from pocketflow.serve.sign_in import WRONG
 from tests.serve.flows import Ask, Fail, Words, chain
 from tests.serve.service import JSON, Service, asked, connected, sent, served
 from tests.serve.watching import named, until, watched
@@ -60,10 +63,11 @@ async def test_a_request_without_a_host_is_refused():
         assert b" 403 " in await asked(reader)
 
 
-async def test_only_the_hosts_that_are_given_are_served_in_whatever_case():
-    async with words(hosts=["Example.com"]) as service:
-        assert await status(service, "/api/runs", Host="example.COM:443") == 200
-        assert await status(service, "/api/runs", Host="localhost") == 403
+@pytest.mark.parametrize("token", [None, "t"])
+async def test_the_hosts_that_are_given_are_served_in_whatever_case_beside_those_of_this_machine(token: str | None):
+    async with words(hosts=["Example.com"], token=token) as service:
+        for host, code in {"example.COM:443": 200, "localhost": 200, "127.0.0.1:8000": 200, "other.com": 403}.items():
+            assert (host, await status(service, "/api/runs", Host=host, Authorization="Bearer t")) == (host, code)
 
 
 async def test_the_refusal_of_a_host_says_what_to_do():
@@ -95,7 +99,7 @@ async def test_a_page_of_another_site_may_not_ask(token: str | None):
             headers = {"Origin": origin, "Authorization": "Bearer t", **JSON}
             for target, method in (
                 ("/api/events", "GET"), ("/api/flows/words/runs", "POST"), ("/api/runs/1", "DELETE"),
-                ("/?token=t", "GET"),
+                ("/", "POST"),
             ):  # fmt: skip
                 assert (origin, await status(service, target, method, **headers)) == (origin, 403)
         assert (await service.get("/api/runs", headers={"Authorization": "Bearer t"}))["runs"] == []
@@ -139,6 +143,7 @@ async def test_without_the_token_nothing_is_done_and_nothing_is_told():
         for method, target in (
             ("GET", "/api/flows"), ("POST", "/api/flows/words/runs"), ("GET", "/api/events"), ("GET", "/nothing"),
             ("GET", "/index.html"), ("POST", "/"), ("HEAD", "/"), ("GET", "/api/runs?token=t0ken"),
+            ("GET", "/?token=t0ken"),
         ):  # fmt: skip
             answer = await service.client.request(method, target, headers=JSON)
             assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
@@ -151,7 +156,7 @@ async def test_a_browser_gives_the_token_once_and_keeps_a_cookie_that_does_not_h
         assert (form.status_code, form.headers["content-type"]) == (401, "text/html; charset=utf-8")
         assert '<input name="token" type="password"' in form.text
         assert "t0ken" not in form.text
-        entered = await service.client.get("/", params={"token": "t0ken"})
+        entered = await service.client.post("/", data={"token": "t0ken"})
         assert (entered.status_code, entered.headers["location"]) == (303, "./")
         cookie = entered.headers["set-cookie"]
         assert "t0ken" not in cookie
@@ -162,24 +167,36 @@ async def test_a_browser_gives_the_token_once_and_keeps_a_cookie_that_does_not_h
 
 async def test_the_cookie_goes_over_https_alone_where_it_came_over_https():
     async with words(token="t") as service:
-        plain = await service.client.get("/?token=t")
+        plain = await service.client.post("/", data={"token": "t"})
         service.client.cookies.clear()
-        secure = await service.client.get("/?token=t", headers={"X-Forwarded-Proto": "https"})
+        secure = await service.client.post("/", data={"token": "t"}, headers={"X-Forwarded-Proto": "https"})
         assert ["Secure" in answer.headers["set-cookie"] for answer in (plain, secure)] == [False, True]
 
 
-async def test_a_wrong_token_gives_no_cookie():
+async def test_a_wrong_token_is_told_and_gives_no_cookie():
     async with words(token="t0ken") as service:
+        assert WRONG not in (await service.client.get("/")).text
         for token in ("", "t0ke", "t0ken ", "T0KEN", "t0ken\x00", "tök", "t0ken t0ken"):
-            answer = await service.client.get("/", params={"token": token})
-            assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
+            answer = await service.client.post("/", data={"token": token})
+            assert (answer.status_code, "set-cookie" in answer.headers, WRONG in answer.text) == (401, False, True)
+        for body in (b"token", b"\xff=%ff", b"&&&", b"token=t0ken" + b" " * 20_000, b'{"token": "t0ken"}'):
+            answer = await service.client.post("/", content=body)
+            assert (answer.status_code, "set-cookie" in answer.headers, WRONG in answer.text) == (401, False, True)
+
+
+async def test_who_is_in_already_may_sign_in_again():
+    async with words(token="t0ken") as service:
+        for _ in range(2):
+            assert (await service.client.post("/", data={"token": "t0ken"})).status_code == 303
 
 
 async def test_a_cookie_of_another_token_is_refused():
     async with words(token="one") as service:
-        name, value = (await service.client.get("/?token=one")).headers["set-cookie"].split(";")[0].split("=")
+        entered = await service.client.post("/", data={"token": "one"})
+        name, value = entered.headers["set-cookie"].split(";")[0].split("=")
     async with words(token="two") as service:
-        own, _ = (await service.client.get("/?token=two")).headers["set-cookie"].split(";")[0].split("=")
+        entered = await service.client.post("/", data={"token": "two"})
+        own, _ = entered.headers["set-cookie"].split(";")[0].split("=")
         service.client.cookies.clear()
         for cookie in (f"{name}={value}", f"{own}={value}", f"{own}=", f"{own}={'0' * 56}", f"{own}=two"):
             assert await status(service, "/api/runs", Cookie=cookie) == 401
@@ -204,16 +221,26 @@ async def test_every_answer_keeps_a_browser_from_guessing_embedding_and_loading(
         known = {"Authorization": "Bearer t"}
         run_id = (await service.client.post("/api/flows/words/runs", headers={**known, **JSON})).json()["run_id"]
         for target, headers in [
-            ("/", known), ("/", {}), ("/?token=t", {}), ("/api/runs", known), ("/api/runs", {}), ("/nothing", known),
+            ("/", known), ("/api/runs", known), ("/api/runs", {}), ("/nothing", known),
             ("/", {"Host": ""}), ("/api/runs", {**known, "Origin": "null"}), ("/api/runs?limit=x", known),
             (f"/api/runs/{run_id}/events", known), ("/api/runs/nobody/trace", known),
         ]:  # fmt: skip
             answer = await service.client.get(target, headers=headers)
             assert answer.headers["Content-Security-Policy"] == POLICY, target
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
-            assert answer.headers["Referrer-Policy"] == "no-referrer"
+            assert answer.headers["Referrer-Policy"] == "same-origin"
             assert answer.headers["Cache-Control"] == "no-store"
             assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_the_page_that_asks_for_the_token_has_a_style_that_its_policy_takes_and_no_other():
+    async with words(token="t") as service:
+        for answer in (await service.client.get("/"), await service.client.post("/")):
+            [style] = re.findall("<style>(.*)</style>", answer.text, re.DOTALL)
+            hash = b64encode(sha256(style.encode()).digest()).decode()
+            policy = POLICY.replace("style-src 'self'", f"style-src 'sha256-{hash}'")
+            assert answer.headers["Content-Security-Policy"] == policy
+            assert answer.headers["Cache-Control"] == "no-store"
 
 
 async def test_the_policy_lets_a_page_load_from_its_server_alone():

@@ -96,7 +96,7 @@ def test_it_serves_on_ipv6_too_and_asks_for_the_token(folder: Path):
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no IPv6")
-    with command(folder, "flows.py:waits", "--host", "::1", "--token", "t0ken") as served:
+    with command(folder, "flows.py:waits", "--host", "::1", POCKETFLOW_TOKEN="t0ken") as served:
         assert re.fullmatch(r"serving flows:waits on http://\[::1\]:\d+/", served.serving)
         assert served.client.get("/api/runs").status_code == 401
         assert served.client.get("/api/runs", headers={"Authorization": "Bearer t0ken"}).status_code == 200

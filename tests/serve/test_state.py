@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from pocketflow.stream import stream
 
 pytest.importorskip("starlette", reason="pocketflow.serve needs starlette")
 from pocketflow.serve.state import LONGEST, OUTPUTS, State
-from tests.serve.flows import Ask, Count, Fail, Words, branches, chain, sync
+from tests.serve.flows import Ask, Count, Fail, Gate, Words, branches, chain, sync
 
 
 async def folded(flow: Any, shared: dict[str, Any] | None = None) -> tuple[State, list[dict[str, Any]]]:
@@ -107,20 +108,33 @@ async def test_nodes_stand_as_their_history_says(make: Any, tmp_path: Any):
     assert {node["state"] for node in live.nodes.values()} == {"done"}
 
 
-@pytest.mark.parametrize("make", FLOWS.values(), ids=FLOWS)
-async def test_what_events_tell_is_the_state_that_is_folded(make: Any):
-    """Who begins with nothing and assigns what each event tells has the state in the end."""
-    nodes: dict[str, Any] = {}
-    outputs: dict[str, Any] = {}
-    state, told = await folded(make(), {"x": 1})
-    for event in told:
-        changes = event["changes"]
-        nodes |= changes.get("nodes", {})
-        if output := changes.get("output"):
-            outputs[output["slot"]] = {**outputs.get(output["slot"], {}), **output}
+class Mirror:
+    """The state of one who begins with nothing, and assigns what each event tells."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Any] = {}
+        self.outputs: dict[str, Any] = {}
+
+    def assign(self, changes: dict[str, Any]) -> None:
+        self.nodes |= changes.get("nodes", {})
+        outputs = [*changes.get("outputs", []), *([changes["output"]] if "output" in changes else [])]
+        for output in outputs:
+            self.outputs[output["slot"]] = {**self.outputs.get(output["slot"], {}), **output}
         if append := changes.get("append"):
-            outputs[append["slot"]]["text"] += append["text"]
-    assert (nodes, list(outputs.values())) == (state.nodes, list(state.outputs.values()))
+            self.outputs[append["slot"]]["text"] += append["text"]
+
+
+@pytest.mark.parametrize("make", FLOWS.values(), ids=FLOWS)
+async def test_what_events_tell_is_the_state_that_is_folded_wherever_the_run_stops(make: Any):
+    flow = make()
+    _, told = await folded(flow, {"x": 1})
+    for seen, status in product(range(len(told) + 1), ("failed", "interrupted", "finished")):
+        state, mirror = State(Graph(flow)), Mirror()
+        for event in told[:seen]:
+            mirror.assign(state.apply(event)["changes"])
+        mirror.assign(state.stop(status, []))
+        assert (mirror.nodes, list(mirror.outputs.values())) == (state.nodes, list(state.outputs.values()))
+        assert "running" not in {it["state"] for it in [*mirror.nodes.values(), *mirror.outputs.values()]}
 
 
 async def test_each_branch_item_and_entry_has_an_output_of_its_own():
@@ -178,6 +192,23 @@ async def test_retries_are_counted():
     assert (state.retries, state.nodes["AsyncFlow/Flaky"]["retries"]) == (2, 2)
 
 
+async def test_what_a_failed_attempt_has_streamed_makes_room_for_the_next():
+    class Flaky(pf.AsyncParallelBatchNode):
+        async def prep_async(self, shared: Any) -> Any:
+            return [1, 2]
+
+        async def exec_async(self, item: int) -> Any:
+            yield f"{item} is "
+            if item == 2 and not self.cur_retry:
+                raise ConnectionError
+            yield "done"
+
+    state, told = await folded(chain(Flaky(max_retries=2)))
+    [again] = [event["changes"]["output"] for event in told if event["type"] == "node_retry"]
+    assert (again["label"], again["state"], again["text"]) == ("Flaky [1]", "running", "")
+    assert sorted(output["text"] for output in state.outputs.values()) == ["1 is done", "2 is done"]
+
+
 async def test_of_a_run_that_failed_the_node_and_what_is_around_it_failed():
     state, _ = await folded(chain(Count(), chain(Words(), Fail())))
     assert {id: node["state"] for id, node in state.nodes.items()} == {
@@ -187,6 +218,19 @@ async def test_of_a_run_that_failed_the_node_and_what_is_around_it_failed():
         "AsyncFlow/AsyncFlow/Words": "done",
         "AsyncFlow/AsyncFlow/Fail": "failed",
     }
+
+
+async def test_of_a_run_that_failed_what_another_branch_was_saying_is_stopped():
+    gate = Gate()
+
+    class Break(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            yield "as far as "
+            await gate.reached.wait()
+            raise LookupError
+
+    state, _ = await folded(branches(Words(gate=gate), Break()))
+    assert {it["label"]: it["state"] for it in state.outputs.values()} == {"Words": "stopped", "Break": "failed"}
 
 
 async def test_what_code_inside_of_a_node_runs_is_no_visit_of_the_node():

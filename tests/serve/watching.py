@@ -56,5 +56,10 @@ def of_type(type: str) -> Callable[[dict[str, Any]], bool]:
     return lambda message: message.get("type") == type
 
 
+def ended(status: str) -> dict[str, Any]:
+    """The last message of a stream."""
+    return {"type": "end", "status": status, "sse_id": "end"}
+
+
 def named(name: str) -> Callable[[dict[str, Any]], bool]:
     return lambda message: message.get("sse_name") == name

@@ -420,6 +420,7 @@ def test_of_very_many_tracks_the_first_are_there_and_the_rest_a_click_away(brows
     opened = Opened(browser, trace, tmp_path)
     assert opened.page.locator(".track canvas").count() == 1 + 120
     opened.page.get_by_role("button", name="Show 181 more tracks").click()
+    opened.page.locator(".track canvas").nth(301).wait_for(state="attached")  # click does not wait for what it leads to
     assert opened.page.locator(".track canvas").count() == 1 + 301
 
 

@@ -46,7 +46,7 @@ def test_tracing_prints_what_ran_and_writes_a_page(tmp_path: Path):
 def test_tracing_into_a_folder_that_is_not_there_is_one_line(tmp_path: Path):
     page = tmp_path / "missing" / "run.html"
     status, _, err = call("tracing", str(page))
-    assert (status, err) == (2, f"{page}: no such file\n")
+    assert (status, err) == (2, f"{page}: No such file or directory\n")
 
 
 def test_the_picture_is_small_and_as_wide_as_a_desktop():

@@ -21,6 +21,7 @@ from pocketflow.hooks import Hook, Skip, Step, emit, hooked
 from pocketflow.journal import Journal
 from pocketflow.trace import Retry, Span, Trace
 from tests.memory import memory
+from tests.rounds import ROUNDS
 from tests.trace.made import Clock, Pause, failing, named
 
 
@@ -487,7 +488,7 @@ def test_a_trace_keeps_nothing_of_the_store_alive():
 
 @pytest.mark.usefixtures("traced")
 def test_a_step_costs_some_hundred_bytes():
-    node = named("Call", pf.BatchNode, prep=lambda _: range(5_000), exec=lambda _: None)()
+    node = named("Call", pf.BatchNode, prep=lambda _: range(1_000), exec=lambda _: None)()
     with Trace() as trace:
         node.run({})
     assert memory() / len(trace.spans) < 500
@@ -651,7 +652,7 @@ def random_spans(random: random.Random, count: int) -> list[Span]:
     return sorted(spans, key=lambda span: span.start)
 
 
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", range(20 * ROUNDS))
 def test_bars_of_a_lane_never_overlap_whatever_ran(seed: int, tmp_path: Path):
     trace = Trace(clock=lambda: 30.0)
     trace.spans = random_spans(random.Random(seed), 40)
