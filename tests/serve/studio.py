@@ -72,21 +72,33 @@ class Served:
 
 
 class Studio:
-    """The page in a tab; `troubles` is what it logs, and what its policy refuses."""
+    """The page in a tab; `troubles` is what it logs, and what its policy refuses.
+
+    questions: those of the browser's own dialogs, which are answered with `is_sure`.
+    """
 
     def __init__(self, page: Any, url: str, hash: str = "") -> None:
         self.page, self.url = page, url
         self.troubles: list[str] = []
+        self.questions: list[str] = []
+        self.is_sure = False
         page.set_default_timeout(PATIENCE * 1000)
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        page.on("dialog", lambda dialog: self.troubles.append(dialog.message))
+        page.on("dialog", self._answer)
         page.add_init_script(VISIBILITY)
         page.goto(f"{url}{hash}")
 
     def _hear(self, message: Any) -> None:
         if message.type in ("error", "warning"):
             self.troubles.append(message.text)
+
+    def _answer(self, dialog: Any) -> None:
+        (self.questions if dialog.type == "confirm" else self.troubles).append(dialog.message)
+        if self.is_sure:
+            dialog.accept()
+        else:
+            dialog.dismiss()
 
     def one(self, selector: str, **options: Any) -> Any:
         return self.page.locator(selector, **options)

@@ -8,14 +8,17 @@ export function element(tag, properties = {}, ...children) {
   const [name, ...classes] = tag.split(".");
   const made = Object.assign(document.createElement(name), properties);
   made.classList.add(...classes);
-  made.append(...children);
+  made.append(...children.map(child => (typeof child === "string" ? printable(child) : child)));
   return made;
 }
 
 /** Set the properties of an element, or of that with an id, that differ: to write the others takes time. */
 export function set(it, properties) {
   it = target(it);
-  for (const [name, value] of Object.entries(properties)) if (it[name] !== value) it[name] = value;
+  for (let [name, value] of Object.entries(properties)) {
+    if (name === "textContent") value = printable(value);
+    if (it[name] !== value) it[name] = value;
+  }
 }
 
 /** The same for an attribute; null or undefined removes it. */
@@ -27,6 +30,9 @@ export function mark(it, name, value) {
 
 /** Show a text, or hide its element where there is none. */
 export const say = (it, text) => set(it, { textContent: text || "", hidden: !text });
+
+/** A text whose marks of direction are seen, and do not act. */
+export const printable = text => text.replace(/[\u202a-\u202e\u2066-\u2069]/g, it => `\\u${it.charCodeAt().toString(16)}`);
 
 /** Have a child for each item, in their order. Those that stay keep focus, scroll and all. */
 export function list(parent, items, keyOf, make, update = () => {}) {
@@ -45,11 +51,17 @@ export function list(parent, items, keyOf, make, update = () => {}) {
   }
 }
 
-/** Write into what scrolls, and stay at its end, unless the reader has scrolled up. */
-export function following(scroller, write) {
-  const isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 24;
-  write();
-  if (isAtEnd) scroller.scrollTop = scroller.scrollHeight;
+const grown = new Set(); // scrolled at once, as each measure takes a layout
+
+/** Show the end of what has grown, unless the reader has scrolled up. */
+export function follow(it) {
+  it.onscroll ??= () => (it.isLeft = it.scrollHeight - it.scrollTop - it.clientHeight > 24);
+  if (it.isLeft) return;
+  grown.add(it);
+  queueMicrotask(() => {
+    for (const it of grown) it.scrollTop = it.scrollHeight;
+    grown.clear();
+  });
 }
 
 // Words and signs
@@ -57,7 +69,7 @@ export function following(scroller, write) {
 /** What states look like without colour. */
 export const MARKS = {
   running: "●", done: "✓", finished: "✓", restored: "↺", waiting: "…", paused: "?", failed: "✕",
-  stopped: "■", interrupted: "■",
+  stopped: "■", stopping: "■", interrupted: "■",
 };
 
 export const sign = () => element("i.sign", { ariaHidden: "true" });
@@ -67,7 +79,8 @@ export function setSign(made, state) {
   set(made, { textContent: MARKS[state] ?? "", title: state });
 }
 
-export const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+export const counted = count => count.toLocaleString("en");
+export const plural = (count, word) => `${counted(count)} ${word}${count === 1 ? "" : "s"}`;
 export const joined = parts => parts.filter(Boolean).join(" · ");
 export const asText = value => (typeof value === "string" ? value : JSON.stringify(value));
 

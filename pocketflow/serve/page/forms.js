@@ -1,8 +1,8 @@
-// What a person fills in: the form for a new run, the answers to questions, and whether one is sure.
+// What a person fills in: the form for a new run, and the answers to questions.
 
 import { asText, element, find, joined, list, mark, say, set } from "./dom.js";
-import { JsonError, parsed } from "./json.js";
-import { answer, remove, start, wordsOf } from "./server.js";
+import { checked } from "./json.js";
+import { answer, start, wordsOf } from "./server.js";
 import { state } from "./state.js";
 
 for (const dialog of document.querySelectorAll("dialog")) {
@@ -13,7 +13,7 @@ for (const dialog of document.querySelectorAll("dialog")) {
 
 const form = find("new-run").querySelector("form");
 const STORE = { name: "store", type: "store", default: {} };
-const forms = new WeakMap(); // the fields of each flow, with what was written into them before
+const forms = new WeakMap(); // the fields of each flow, as they were filled in last
 let flow = null; // that is to run
 let fields = []; // its inputs, each with its field
 
@@ -39,9 +39,10 @@ form.onsubmit = async event => {
   event.preventDefault();
   set("start-run", { disabled: true });
   try {
-    const values = Object.fromEntries(fields.map(valueOf).filter(([, value]) => value !== undefined));
-    const run_id = find("run-name").value.trim() || null;
-    await start(flow.slug, { shared: flow.inputs ? values : values.store, run_id });
+    const texts = fields.map(textOf).filter(Boolean); // as they were written: a number may be longer than ours
+    const shared = flow.inputs ? `{${texts.map(([name, text]) => `${JSON.stringify(name)}:${text}`)}}` : texts[0]?.[1];
+    const run_id = JSON.stringify(find("run-name").value.trim() || null);
+    await start(flow.slug, `{"shared":${shared ?? "{}"},"run_id":${run_id}}`);
     find("new-run").close();
   } catch (error) {
     say("new-error", wordsOf(error));
@@ -62,35 +63,34 @@ function labelOf({ name, type, required, field }) {
   return element(`label.${type}`, {}, name, " ", element("small", {}, hint), field);
 }
 
-/** The name and value of an input; undefined where it is left out. A mistake is marked in its field. */
-function valueOf({ name, type, required, default: usual, field }) {
+/** The name and the JSON text of an input; null where it is left out. A mistake is marked in its field. */
+function textOf({ name, type, required, default: usual, field }) {
   mark(field, "aria-invalid", null);
   try {
     if (type === "bool") return [name, field.checked];
     if (!field.value && required) throw new Error("Fill this in.");
-    if (!field.value && !(type === "str" && usual)) return [name, undefined];
+    if (!field.value && !(type === "str" && usual)) return null;
     return [name, READ[type](field.value)];
   } catch (error) {
     mark(field, "aria-invalid", "true");
     field.focus();
-    if (error instanceof JsonError) field.setSelectionRange(error.at, error.at + 1);
+    const at = +/position (\d+)/.exec(error.message)?.[1]; // as most browsers say it
+    if (at >= 0) field.setSelectionRange(at, at + 1);
     throw fields.length > 1 ? new Error(`${name}: ${error.message}`) : error;
   }
 }
 
 const READ = {
-  str: text => text,
-  json: parsed,
-  int: text => expect(parsed(text), Number.isInteger, "Write a whole number."),
-  float: text => expect(parsed(text), Number.isFinite, "Write a number."),
-  store: text => expect(parsed(text), isObject, 'Write an object, as in {"topic": "bees"}.'),
+  str: JSON.stringify,
+  json: checked,
+  int: text => expected(text, /^\s*-?\d+\s*$/, "Write a whole number."),
+  float: text => expected(text, /^\s*[-\d]/, "Write a number."),
+  store: text => expected(text, /^\s*\{/, 'Write an object, as in {"topic": "bees"}.'),
 };
 
-const isObject = value => value !== null && typeof value === "object" && !Array.isArray(value);
-
-function expect(value, is, advice) {
-  if (!is(value)) throw new Error(advice);
-  return value;
+function expected(text, pattern, advice) {
+  if (!pattern.test(text)) throw new Error(advice);
+  return checked(text);
 }
 
 // Questions
@@ -98,7 +98,8 @@ function expect(value, is, advice) {
 /** A band for each question. What is half written in one stays there. */
 export function drawQuestions() {
   list("questions", state.run?.questions ?? [], ({ path }) => `${state.id} ${path}`, makeQuestion);
-  for (const button of find("questions").querySelectorAll("button")) set(button, { disabled: state.isBusy });
+  const disabled = state.busy.has(state.id);
+  for (const button of find("questions").querySelectorAll("button")) set(button, { disabled });
 }
 
 function makeQuestion({ path, question, choices }) {
@@ -109,18 +110,15 @@ function makeQuestion({ path, question, choices }) {
   return band;
 }
 
-const choiceOf = (path, choice) => element("button.cut", { onclick: () => answer(path, choice) }, asText(choice));
+function give(path, value) {
+  find("name").focus(); // as the question goes away
+  answer(path, value);
+}
+
+const choiceOf = (path, choice) => element("button.cut", { onclick: () => give(path, choice) }, asText(choice));
 
 function freeAnswer(path, question) {
   const field = element("input", { placeholder: "Your answer", autocomplete: "off", ariaLabel: question });
-  const onsubmit = event => (event.preventDefault(), answer(path, field.value));
+  const onsubmit = event => (event.preventDefault(), give(path, field.value));
   return element("form", { onsubmit }, field, element("button.main", {}, "Answer"));
-}
-
-// Whether one is sure
-
-export function askToDelete(id) {
-  say("sure-title", `Delete ${id}?`);
-  find("delete").onclick = () => remove(id);
-  find("sure").showModal();
 }

@@ -39,6 +39,7 @@ function boxOf(group) {
   group.onclick = () => choose(group.dataset.id);
   group.addEventListener("keydown", event => [" ", "Enter"].includes(event.key) && choose(group.dataset.id));
   const badges = { mark: badge(x + 3, y + 3), visits: badge(x + width, y), items: badge(x + width, y + height) };
+  badges.retries = badge(x, y + height);
   badges.mark.classList.add("mark");
   group.append(...Object.values(badges));
   return { group, title, name: title.textContent, ...badges };
@@ -73,6 +74,7 @@ function drawNode(box, id, node) {
   set(box.title, { textContent: words });
   write(box.mark, MARKS[node?.state] ?? "");
   write(box.visits, node?.visits > 1 ? `×${node.visits}` : "");
+  write(box.retries, node?.retries ? `⟳${node.retries}` : "");
   write(box.items, node?.items ? `${node.items_done}/${node.items}` : "");
 }
 

@@ -2,13 +2,17 @@
 
 import { duration, element, find, joined, list, mark, plural, say, set } from "./dom.js";
 import { readMoment, timelineOf } from "./server.js";
+import { unescaped } from "./json.js";
 import { changed, isLive, nameOf, row, state } from "./state.js";
 
 // Rows of the history, in words
 
+const isMark = ({ kind }) => kind === "begin" || kind === "status"; // and not a step
+const isEnd = ({ kind, path }) => (kind === "flow" || kind === "node") && !path.includes("/"); // of the whole flow
+
 /** Of what a row is: "Facts", "exec [3] of Facts", "finished". */
-export function titleOf({ kind, id, path, status }) {
-  if (kind === "begin" || kind === "status") return status ?? kind;
+export function titleOf({ n, kind, id, path, status }) {
+  if (isMark({ kind })) return n < 2 && status !== "running" ? "created" : status;
   const name = nameOf(id) ?? path, item = /\[\d+\]$/.exec(path)?.[0] ?? "";
   if (kind === "node" || kind === "flow") return name + item;
   return `${kind}${item && ` ${item}`} of ${name}`;
@@ -23,7 +27,7 @@ export const factsOf = ({ kind, action, seconds, changes, by, value }) => joined
 
 // The scrubber
 
-const TICKS = { node: "done", flow: "done", pause: "waiting", answer: "waiting" }; // kind of a row -> state of its tick
+const TICKS = { node: "done", flow: "done", pause: "waiting", answer: "waiting", failed: "failed" }; // states of ticks
 
 find("moment").oninput = ({ target }) => look(+target.value);
 find("back").onclick = () => step(-1);
@@ -44,21 +48,21 @@ export function drawHistory() {
   mark("moment", "aria-valuetext", words);
   say("where", words);
   set("back", { disabled: !rows.length || at === 0 });
-  for (const id of ["forward", "now", "fork"]) set(id, { disabled: isNow || (id === "fork" && state.isBusy) });
+  for (const id of ["forward", "now"]) set(id, { disabled: isNow });
+  set("fork", { disabled: isNow || isEnd(row()) || state.busy.has(state.id) });
   drawTicks();
   if (!isNow || state.tab === "store") readMoment();
 }
 
-/** A tick for each row; a long one where a visit ended or a person was asked. */
+/** A tick where a visit ended, a person was asked, or the run failed. */
 function drawTicks() {
-  const { rows } = state, [plain, ...states] = find("ticks").children;
-  if (find("ticks").rows === rows) return;
-  find("ticks").rows = rows;
-  mark("ticks", "viewBox", `0 0 ${rows.length} 2`);
-  const stateOf = ({ kind, status }) => (status === "failed" ? status : TICKS[kind]);
-  const lines = (wanted, size) => rows.map((row, at) => (stateOf(row) === wanted ? `M${at} 2v${size}` : "")).join("");
-  mark(plain, "d", lines(undefined, -1));
-  for (const path of states) mark(path, "d", lines(path.dataset.state, -2));
+  const { rows } = state, ticks = find("ticks"), stateOf = ({ kind, status }) => TICKS[status] ?? TICKS[kind];
+  if (ticks.rows === rows) return;
+  ticks.rows = rows;
+  mark(ticks, "viewBox", `0 0 ${rows.length} 1`);
+  for (const path of ticks.children) {
+    mark(path, "d", rows.map((row, at) => (stateOf(row) === path.dataset.state ? `M${at} 0v1` : "")).join(""));
+  }
 }
 
 // The store
@@ -70,12 +74,11 @@ export function drawStore() {
     const how = row() && changes.get(key);
     mark(parts.item, "data-state", how);
     say(parts.how, how);
-    say(parts.text, store.get(key));
+    say(parts.text, unescaped(store.get(key)));
   });
   say("no-store", error ?? (state.moment && !keys.length && "The store is empty."));
-  const change = changes.size ? plural(changes.size, "value") : "nothing";
-  const after = row() && `After step ${state.at + 1}, ${titleOf(row())}, which changed ${change}.`;
-  say("store-note", after ?? "As it was recorded last.");
+  const step = row(), change = step && !isMark(step) && `${changes.size ? plural(changes.size, "value") : "nothing"} changed`;
+  say("store-note", step ? joined([`After step ${state.at + 1}`, titleOf(step), change]) : "As it was recorded last.");
 }
 
 function makeValue(key) {
@@ -86,17 +89,11 @@ function makeValue(key) {
 
 // The timeline: a page of its own, in a frame that can reach nothing of this one
 
-find("again").onclick = () => showTimeline();
-
 export function drawTimeline() {
-  const wanted = `${state.id} ${isLive(state.run)}`; // again when the run has ended
   set("opened", { hidden: !isLive(state.run) });
-  if (find("frame").dataset.shows !== wanted) showTimeline(wanted);
+  list("frame", [`${state.id} ${isLive(state.run)}`], key => key, makeTimeline); // again when the run has ended
 }
 
 /** In a new frame, as another page in the old one would be a step on the browser's way back. */
-function showTimeline(wanted = find("frame").dataset.shows) {
-  find("frame").dataset.shows = wanted;
-  const page = element("iframe", { title: "Timeline of the run", sandbox: "allow-scripts", src: timelineOf(state.id) });
-  find("frame").replaceChildren(page);
-}
+const makeTimeline = () =>
+  element("iframe", { title: "Timeline of the run", sandbox: "allow-scripts", src: timelineOf(state.id) });

@@ -8,10 +8,10 @@ const ADDS_ROWS = new Set(["node_end", "item_end", "pause", "status"]); // event
 const urlOf = (id, rest = "") => `api/runs/${encodeURIComponent(id)}${rest}`;
 export const timelineOf = id => urlOf(id, "/trace");
 
-/** What the server answers. Where it refuses, an Error with its words. */
+/** What the server answers to a JSON text. Where it refuses, an Error with its words. */
 async function call(method, url, body) {
   const headers = method === "GET" ? {} : { "Content-Type": "application/json" };
-  const answer = await fetch(url, { method, headers, body: body && JSON.stringify(body) });
+  const answer = await fetch(url, { method, headers, body });
   if (answer.status === 401) location.reload(); // the server then asks for the token
   const told = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(told.error ?? `The server answered ${answer.status}.`);
@@ -23,35 +23,37 @@ export const wordsOf = error => (isUnreachable(error) ? "The server does not ans
 
 // What a person asks for
 
-/** Do one thing at a time, and show what goes wrong. */
-async function attempt(work) {
-  if (state.isBusy) return;
-  changed({ isBusy: true, notice: "" });
+/** Do one thing at a time with a run, and show what goes wrong. */
+async function attempt(work, id = state.id) {
+  if (state.busy.has(id)) return;
+  state.busy.add(id);
+  changed({ notice: "" });
   try {
-    await work();
+    await work(id);
   } catch (error) {
     changed({ notice: wordsOf(error) });
   } finally {
-    changed({ isBusy: false });
+    state.busy.delete(id);
+    changed();
   }
 }
 
-const post = (url, body = {}) => attempt(() => call("POST", url, body));
+const post = (rest, body = {}) => attempt(id => call("POST", urlOf(id, rest), JSON.stringify(body)));
 
-export const stop = () => post(urlOf(state.id, "/stop"));
-export const resume = () => post(urlOf(state.id, "/resume"));
-export const answer = (path, value) => post(urlOf(state.id, "/answer"), { value, path, by: "web" });
-export const remove = id => attempt(() => call("DELETE", urlOf(id)));
+export const stop = () => post("/stop");
+export const resume = () => post("/resume");
+export const answer = (path, value) => post("/answer", { value, path, by: "web" });
+export const remove = id => attempt(() => call("DELETE", urlOf(id)), id);
 
 /** A new run that goes on from the moment that is looked at. */
 export const fork = () =>
-  attempt(async () => {
-    const { run_id } = await call("POST", urlOf(state.id, "/fork"), { after: row().n });
+  attempt(async id => {
+    const { run_id } = await call("POST", urlOf(id, "/fork"), `{"after":${row().n}}`);
     choose(run_id);
-    await call("POST", urlOf(run_id, "/resume"), {});
+    await call("POST", urlOf(run_id, "/resume"), "{}");
   });
 
-/** Start a run and show it; raises what goes wrong. */
+/** Start a run and show it; raises what goes wrong. body: a JSON text. */
 export async function start(slug, body) {
   const { run_id } = await call("POST", `api/flows/${encodeURIComponent(slug)}/runs`, body);
   choose(run_id);

@@ -1,37 +1,41 @@
 // The one state of the page. Whoever changes it calls `changed`; before the next frame the page is drawn from it.
 
 const EVENTS = 500; // so many are kept
+export const OUTPUTS = 200; // the same
 const LONGEST = 60_000; // characters of an output; of a longer one the end is kept
 
+// What is null is not told yet, or not chosen.
+
 const ofRun = () => ({
-  run: null, // its summary; null until it is told
+  run: null, // its summary
   isMissing: false, // whether the server has no such run
   nodes: new Map(), // by graph id
   outputs: new Map(), // by slot
-  events: [], // the last ones, each with its number and when it came
+  events: [], // the last ones, each with a number and when it came
+  earlier: 0, // how many there were before these
+  said: new Map(), // the last "status" or "progress" of a node, by its id
   rows: [], // the history, as far as it was read
-  at: null, // the index of the row that is looked at; null is now
+  at: null, // the index of the row that is looked at; else it is now
   moment: null, // {key, store, changes, nodes, outputs, error}: how it was then, and `key` says when
   node: null, // the id of the chosen node
 });
 
 export const state = {
-  flows: null, // by slug; null until they are told
+  flows: null, // by slug
   flow: null, // the slug of the chosen one
-  runs: null, // summaries, newest first; null until they are told
+  runs: null, // summaries, newest first
   more: 0, // how many older ones there are
   id: null, // of the chosen run
   ...ofRun(),
   tab: "output",
-  filter: "", // of the events
   connection: "opening", // then "open" or "lost"
-  isBusy: false, // while the server does what it was asked for
-  isRailOpen: false, // on a small screen
+  busy: new Set(), // the ids of runs for which the server does what it was asked for
   notice: "", // what went wrong
 };
 
 let draw = () => {};
 let isDue = false;
+let heard = 0; // how many events
 
 export function onChange(work) {
   draw = work;
@@ -50,7 +54,7 @@ export function changed(changes) {
 /** Choose a run by its id; null chooses none. */
 export function chosen(id) {
   const run = state.runs?.find(run => run.run_id === id) ?? null;
-  changed({ ...ofRun(), id, run, flow: run?.flow ?? state.flow, isRailOpen: false, notice: "" });
+  changed({ ...ofRun(), id, run, flow: run?.flow ?? state.flow, notice: "" });
 }
 
 // What the server tells, by the name of its message
@@ -61,10 +65,14 @@ export function toldFlows({ flows }) {
 }
 
 export const TOLD = {
-  runs: lists => changed({ ...lists, connection: "open" }),
+  runs: lists => changed({ ...lists, connection: "open", notice: state.connection === "lost" ? "" : state.notice }),
   run: toldRun,
   state: ({ nodes, outputs, ...run }) =>
     changed({ run, flow: run.flow ?? state.flow, isMissing: false, ...indexed({ nodes, outputs }) }),
+  past({ events, left_out: earlier }) {
+    changed({ events: [], earlier });
+    for (const event of events) keep(event, "");
+  },
   missing: () => changed({ run: null, isMissing: true }),
   deleted({ run_id }) {
     changed({ runs: state.runs.filter(run => run.run_id !== run_id) });
@@ -93,20 +101,28 @@ function toldRun(summary) {
 }
 
 function toldEvent(event) {
-  const { nodes = {}, output, append, run } = event.changes;
+  const { nodes = {}, outputs = [], output, append, run } = event.changes;
   for (const [id, node] of Object.entries(nodes)) state.nodes.set(id, node);
+  for (const it of outputs) Object.assign(state.outputs.get(it.slot) ?? {}, it);
   if (output) toldOutput(output);
   if (append) appended(append);
   if (run) toldRun({ run_id: state.id, ...run });
-  state.events.push({ event, number: (state.events.at(-1)?.number ?? 0) + 1, came: new Date() });
-  if (state.events.length > EVENTS) state.events.shift();
+  keep(event, new Date().toTimeString().slice(0, 8));
   changed();
 }
 
+function keep(event, came) {
+  if (event.id && /^(status|progress)$/.test(event.type)) state.said.set(event.id, event);
+  state.events.push({ event, number: (heard += 1), came });
+  if (state.events.length > EVENTS) state.earlier += state.events.splice(0, 1).length;
+}
+
 function toldOutput(output) {
-  const known = state.outputs.get(output.slot);
-  if (known && !("text" in output)) Object.assign(known, output);
-  else state.outputs.set(output.slot, { text: "", cut: 0, ...output });
+  const { outputs } = state, known = outputs.get(output.slot);
+  if (known && !("text" in output)) return Object.assign(known, output);
+  outputs.delete(output.slot); // so that the most recent one is the last
+  outputs.set(output.slot, { text: "", cut: 0, ...output });
+  if (outputs.size > OUTPUTS) outputs.delete(outputs.keys().next().value);
 }
 
 function appended({ slot, text }) {
@@ -124,7 +140,7 @@ function appended({ slot, text }) {
 export const flow = () => state.flows?.get(state.run ? state.run.flow : state.flow) ?? null;
 export const nameOf = id => flow()?.nodes.find(node => node.id === id)?.name ?? id;
 export const row = () => (state.at === null ? null : state.rows[state.at]);
-export const isLive = run => run?.status === "running" || run?.status === "waiting";
+export const isLive = run => ["running", "waiting", "stopping"].includes(run?.status);
 export const secondsOf = ({ started, ended }) => (new Date(ended ?? Date.now()) - new Date(started)) / 1000;
 
 /** `nodes` and `outputs` at the moment that is looked at, or at the one before until it is told. */

@@ -3,12 +3,12 @@
 // server.js hears what happens and changes state.js, as does what a person does here and in the other files. Then
 // `draw` sets what differs on the screen, once a frame: there is no other way to it.
 
-import { MARKS, duration, element, find, joined, list, mark, plural, say, set, setSign, sign } from "./dom.js";
-import { askToDelete, drawQuestions, openForm } from "./forms.js";
+import { MARKS, counted, duration, element, find, joined, list, mark, plural, say, set, setSign, sign } from "./dom.js";
+import { drawQuestions, openForm } from "./forms.js";
 import { drawGraph } from "./graph.js";
 import { drawHistory, drawStore, drawTimeline, step } from "./history.js";
 import { drawEvents, drawOutput } from "./output.js";
-import { choose, connect, fork, resume, stop } from "./server.js";
+import { choose, connect, fork, remove, resume, stop } from "./server.js";
 import { changed, flow, isLive, onChange, secondsOf, state } from "./state.js";
 
 const PANES = {
@@ -20,9 +20,10 @@ function draw() {
   drawHead();
   drawMessages();
   drawTabs();
-  drawGraph();
-  PANES[pane()]();
   drawHistory();
+  drawGraph(); // when the room for it is known
+  PANES[pane()]();
+  if (pane() !== "timeline") list("frame", []);
   writeAddress();
 }
 
@@ -34,10 +35,8 @@ function drawRail() {
   set("flows", { value: state.flow ?? "" });
   set("new", { disabled: !canStart() });
   list("runs", state.runs ?? [], ({ run_id }) => run_id, makeRun, drawRun);
-  const none = "No runs yet. Start one above, or from the command line with the same journal.";
+  const none = "No runs yet. Start one above, or from the command line.";
   say("no-runs", state.runs?.length === 0 ? none : state.more && `${plural(state.more, "older run")} not shown.`);
-  mark(document.body, "data-rail", state.isRailOpen ? "open" : null);
-  set("veil", { hidden: !state.isRailOpen });
 }
 
 const canStart = () => state.flows?.get(state.flow)?.findings.length === 0;
@@ -45,43 +44,49 @@ const canStart = () => state.flows?.get(state.flow)?.findings.length === 0;
 function makeRun({ run_id: id }) {
   const parts = { sign: sign(), name: element("span.cut"), time: element("small"), facts: element("small.cut") };
   parts.run = element("button.run", { title: id, onclick: () => choose(id) }, ...Object.values(parts));
-  parts.remove = element("button.plain.remove", { title: `Delete ${id}`, onclick: () => askToDelete(id) }, "✕");
+  parts.remove = element("button.plain.remove", { title: `Delete ${id}`, onclick: () => isSure(id) && remove(id) }, "✕");
   return Object.assign(element("li", {}, parts.run, parts.remove), { parts });
 }
+
+const isSure = id => confirm(`Delete ${id}? What was recorded of it will be gone for good.`);
 
 function drawRun({ parts }, run) {
   const { run_id, status, questions } = run;
   setSign(parts.sign, status);
   say(parts.name, run_id.replace(`${run.flow}-`, ""));
   say(parts.time, timeOf(run));
-  say(parts.facts, joined([status, questions.length && "asks you", run.flow]));
+  say(parts.facts, joined([status, questions.length && "asks you", flowOf(run)]));
   mark(parts.run, "aria-current", run_id === state.id ? "true" : null);
   const tabIndex = run_id === (state.id ?? state.runs[0].run_id) ? 0 : -1; // arrow keys lead to the others
   set(parts.run, { tabIndex });
   set(parts.remove, { tabIndex, hidden: isLive(run) });
 }
 
+const flowOf = run => state.flows?.get(run.flow)?.name ?? run.flow;
+const startOf = run => new Date(run.started).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" });
 const timeOf = run => (run.ended || isLive(run) ? duration(secondsOf(run)) : "");
 
 // The head
 
 function drawHead() {
-  const { run, isMissing, id, isBusy } = state;
+  const { run, isMissing, id, at } = state, disabled = state.busy.has(id), isPast = at !== null;
   say("name", run?.run_id ?? (isMissing ? id : flow()?.name) ?? "PocketFlow");
   say("facts", run && factsOf(run));
   say("origin", run?.fork_of && `fork of ${run.fork_of.run_id}`);
-  say("status", run && `${MARKS[run.status]} ${run.status}`);
-  mark("status", "data-state", run?.status);
-  set("stop", { hidden: !isLive(run) || !run.is_here, disabled: isBusy });
-  set("resume", { hidden: !["failed", "interrupted"].includes(run?.status), disabled: isBusy });
+  say("status", isPast ? `As of step ${at + 1}` : run && `${MARKS[run.status]} ${run.status}`);
+  mark("status", "data-state", isPast ? "changed" : run?.status);
+  set("stop", { hidden: !isLive(run) || !run.is_here, disabled: disabled || run?.status === "stopping" });
+  set("resume", { hidden: !canResume(run), disabled });
   set(document, { title: run ? `${MARKS[run.status]} ${run.run_id}` : "PocketFlow" });
 }
 
+const canResume = run => run?.status === "failed" || run?.status === "interrupted";
+
 function factsOf(run) {
   const { input, output } = run.tokens ?? {};
-  const tokens = input + output && `${plural(input, "token")} in, ${output} out`;
+  const tokens = input + output && `${plural(input, "token")} in, ${counted(output)} out`;
   const place = isLive(run) && !run.is_here && "runs in another process";
-  return joined([run.flow, timeOf(run), tokens, run.retries && `retried ${run.retries}×`, place]);
+  return joined([flowOf(run), startOf(run), timeOf(run), tokens, run.retries && `retried ${run.retries}×`, place]);
 }
 
 // Messages, and what stands there before a run is chosen
@@ -90,13 +95,15 @@ function drawMessages() {
   set("offline", { hidden: state.connection !== "lost" });
   say("notice", state.notice);
   drawQuestions();
-  set("fault", { hidden: state.run?.status !== "failed" });
-  say("error", state.run?.error);
+  const { status, error } = state.run ?? {};
+  set("fault", { hidden: !canResume(state.run) });
+  mark("fault", "data-state", status);
+  say("error", (status === "failed" && error) || `The run is ${status}: it was stopped, or its process has ended.`);
 }
 
 function welcome() {
-  const { doc, findings = [] } = flow() ?? {};
-  say("doc", state.isMissing ? `There is no run ${state.id}.` : doc);
+  const { id, isMissing } = state, { doc, findings = [] } = (!isMissing && flow()) || {};
+  say("doc", isMissing ? `There is no run ${id}.` : doc);
   list("findings", findings, it => it, it => element("li", {}, it));
   say("advice", findings.length ? "Mend this, then it can be started." : "Start a run, or choose one to watch.");
   set("begin", { hidden: !canStart() });
@@ -104,14 +111,16 @@ function welcome() {
 
 // Tabs
 
-const wide = matchMedia("(min-width: 760px)"); // where the graph is always there, as in the style sheet
+const wide = matchMedia("(min-width: 1000px)"); // where the graph is always there, as in the style sheet
 const tabs = [...find("tabs").children];
-const pane = () => (!state.run ? "welcome" : state.tab === "graph" && wide.matches ? "output" : state.tab);
+const pane = () => (!state.run || !state.flows ? "welcome" : state.tab === "graph" && wide.matches ? "output" : state.tab);
 
 function drawTabs() {
+  const { flows, id, run, isMissing } = state;
   mark(document.body, "data-pane", pane());
+  set("side", { hidden: !flows || (id && !run && !isMissing) });
   for (const id of Object.keys(PANES)) if (id !== "graph") set(id, { hidden: id !== pane() });
-  set("tabs", { hidden: !state.run });
+  set("tabs", { hidden: !run });
   for (const tab of tabs) {
     mark(tab, "aria-selected", tab.id === `tab-${pane()}`);
     set(tab, { tabIndex: tab.id === `tab-${pane()}` ? 0 : -1 });
@@ -143,12 +152,16 @@ const ON = {
   origin: () => choose(state.run.fork_of.run_id),
   notice: () => changed({ notice: "" }),
   "show-keys": () => find("keys").showModal(),
-  "open-rail": () => changed({ isRailOpen: true }),
-  veil: () => changed({ isRailOpen: false }),
+  rail: ({ target }) => target.closest(".run, #new") && find("rail").hidePopover(), // on a small screen
 };
 for (const [id, work] of Object.entries(ON)) find(id).onclick = work;
 for (const tab of tabs) tab.onclick = () => changed({ tab: tab.id.slice(4) });
-find("flows").onchange = ({ target }) => (changed({ flow: target.value }), choose(null));
+find("tabs").onmousedown = event => event.preventDefault(); // the focus stays, and with it what arrow keys do
+find("flows").onchange = ({ target }) => {
+  if (!target.matches(":focus-visible")) target.blur(); // it was the mouse: keys are ours again
+  changed({ flow: target.value });
+  choose(null);
+};
 
 const KEYS = [
   ["n", "A new run; Ctrl+Enter starts it", openForm],
@@ -158,11 +171,14 @@ const KEYS = [
   ["→", "A step forward", () => step(1)],
   ["0", "Now", () => changed({ at: null })],
   ...tabs.slice(1).map((tab, n) => [`${n + 1}`, tab.textContent, tab.onclick]),
-  ["Esc", "Back to now and to all nodes", () => changed({ at: null, node: null, isRailOpen: false })],
+  ["Esc", "Back to now and to all nodes", () => changed({ at: null, node: null })],
   ["?", "These keys", ON["show-keys"]],
 ];
 const NAMES = { ArrowLeft: "←", ArrowRight: "→", Escape: "Esc" };
-const STEPS = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 };
+const MOVES = { // arrow keys that have another meaning inside an element
+  "#runs": { ArrowUp: () => moveRun(-1), ArrowDown: () => moveRun(1) },
+  "#tabs": { ArrowLeft: () => moveTab(-1), ArrowRight: () => moveTab(1) },
+};
 
 for (const [key, words] of KEYS) {
   find("key-list").append(element("dt", {}, element("kbd", {}, key)), element("dd", {}, words));
@@ -172,9 +188,8 @@ document.onkeydown = event => {
   const { key, target } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (target.matches("input, textarea, select")) return;
-  const moves = target.closest("#tabs") ? moveTab : target.closest("#runs") ? moveRun : null;
-  const named = KEYS.find(([name]) => name === (NAMES[key] ?? key));
-  const work = moves && key in STEPS ? () => moves(STEPS[key]) : named?.[2];
+  const inside = Object.keys(MOVES).find(place => target.closest(place));
+  const work = MOVES[inside]?.[key] ?? KEYS.find(([name]) => name === (NAMES[key] ?? key))?.[2];
   if (!work) return;
   event.preventDefault();
   work();
