@@ -62,8 +62,14 @@ class Write(AsyncNode):
 
 
 class Join(Node):
-    def post(self, shared, prep_res, exec_res):
-        shared["article"] = "\n\n".join(shared["paragraphs"][writer.name] for writer in writers)
+    def prep(self, shared):
+        return [shared["paragraphs"][writer.name] for writer in writers]
+
+    def exec(self, paragraphs):
+        return "\n\n".join(paragraphs)
+
+    def post(self, shared, paragraphs, article):
+        shared["article"] = article
 
 
 class Approve(Node):
