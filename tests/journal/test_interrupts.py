@@ -48,6 +48,7 @@ def flow(log: list[str]) -> pf.Flow:
 EVERY = max(1, 97 // ROUNDS)  # lines; with 1 it takes minutes
 
 
+@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")  # one that was opened in the very line before
 def test_an_interrupt_at_any_line_loses_nothing_and_leaves_nothing_locked(tmp_path: Path):
     number, ended = 1, False
     while not ended:
