@@ -653,6 +653,18 @@ def test_a_phone_shows_all_without_scrolling_sideways(opened: Open, scheme: str)
         assert (sum(map(int, re.findall(r"\d+", paper))) > 600) == (scheme == "light")
 
 
+def test_before_the_history_is_read_a_step_back_leads_nowhere(opened: Open):
+    with Served({"words": chain(Words())}) as served:
+        studio = opened(served)
+        studio.page.route("**/history*", lambda route: None)  # which is never answered
+        studio.start("{}", "one")
+        studio.shows("#status", "✓ finished")
+        studio.page.locator("body").click(position={"x": 600, "y": 20})
+        studio.page.keyboard.press("ArrowLeft")
+        studio.page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+        assert studio.one("#where").inner_text() == "Now · 0 steps"
+
+
 def test_all_can_be_done_with_the_keyboard(opened: Open):
     with Served({"words": chain(Words(), Count())}) as served:
         studio = opened(served)
@@ -675,6 +687,7 @@ def test_all_can_be_done_with_the_keyboard(opened: Open):
         press("ArrowRight")
         studio.has("#store")
         studio.page.locator("body").click(position={"x": 600, "y": 20})
+        studio.says("#where", "Now · 9 steps")
         press("ArrowLeft")
         studio.says("#where", "9/9")
         press("Escape")

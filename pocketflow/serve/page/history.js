@@ -35,9 +35,9 @@ find("forward").onclick = () => step(1);
 find("now").onclick = () => changed({ at: null });
 
 /** Look at a row by its index; what is behind the last one is now. */
-const look = index => changed({ at: index < state.rows.length ? Math.max(index, 0) : null });
+const look = index => changed({ at: index < state.rows.length ? index : null });
 
-export const step = by => look((state.at ?? state.rows.length) + by);
+export const step = by => look(Math.max((state.at ?? state.rows.length) + by, 0));
 
 export function drawHistory() {
   const { at, rows } = state, isNow = at === null;
