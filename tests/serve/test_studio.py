@@ -488,6 +488,7 @@ def test_what_is_no_step_is_named_by_what_happened(opened: Open):
     with Served({"words": chain(Words())}) as served:
         studio = opened(served, f"#run={served.start('words')}&tab=store")
         studio.shows("#status", "✓ finished")
+        studio.says("#where", "Now · 7 steps")
         studio.one("#moment").focus()
         for key, title in {"Home": "created", "ArrowRight": "created", "ArrowRight ": "running"}.items():
             studio.page.keyboard.press(key.strip())
