@@ -11,8 +11,8 @@ import pocketflow as pf
 from tests.kits import SyncKit
 from tests.memory import memory
 
-SHORT, LONG, SLACK = 100, 400, 9_000
-"""Between this many visits (or errors, or items) memory may grow by so many bytes: 30 of them a visit."""
+SHORT, LONG, SLACK = 100, 460, 9_000
+"""Between this many visits (or errors, or items) memory may grow by so many bytes: 25 of them a visit."""
 
 
 def growth(kit: SyncKit, work: type[Any], **options: Any) -> int:
