@@ -235,7 +235,7 @@ async def test_a_long_stream_needs_no_more_memory_than_a_short_one(fails: bool, 
 
     def count(shared: Any) -> str | None:
         shared["n"] += 1
-        return "again" if shared["n"] < 400 else None
+        return "again" if shared["n"] < 425 else None
 
     class Async(pf.AsyncNode):
         async def exec_async(self, prep_res: Any) -> Any:
@@ -259,7 +259,7 @@ async def test_a_long_stream_needs_no_more_memory_than_a_short_one(fails: bool, 
     node - "again" >> node
     node >> pf.Node()
     used: list[int] = []
-    shared, at = {"n": 0}, [100, 400]
+    shared, at = {"n": 0}, [100, 425]
     async with aclosing(stream(pf.AsyncFlow(node), shared)) as events:
         async for event in events:
             if at and event["type"] == "node_end" and shared["n"] >= at[0]:
