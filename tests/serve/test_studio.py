@@ -311,6 +311,7 @@ def test_an_answer_in_words_is_kept_while_it_is_written(opened: Open):
     with Served({"ask": chain(Ask())}) as served:
         studio = opened(served, f"#run={served.start('ask')}")
         field = studio.page.get_by_label("Ask?")
+        studio.has("#questions input")  # keys go to the page, where a field that is not shown yet has no focus
         field.press_sequentially("half an ")
         served.start("ask", run_id="another")
         studio.has(".run[title=another]")
