@@ -22,7 +22,7 @@ def page_in(browser: Any, width: int = 1280, scheme: str = "light", **options: A
     context = browser.new_context(**options) if options or not browser.contexts else browser.contexts[0]
     page = context.pages[0] if context.pages else context.new_page()
     page.set_viewport_size({"width": width, "height": 800})
-    page.emulate_media(color_scheme=scheme)
+    page.emulate_media(media="screen", color_scheme=scheme)
     page.mouse.move(0, 0)
     return page
 
@@ -413,15 +413,47 @@ def test_fifty_thousand_steps_load_and_zoom(browser: Any, tmp_path: Path):
     assert opened.troubles == []
 
 
-def test_of_very_many_tracks_the_first_are_there_and_the_rest_a_click_away(browser: Any, tmp_path: Path):
+def steps_in_a_row(number: int) -> Trace:
     trace = Trace(clock=lambda: 1.0)
     flow = Span(None, "flow", "Flow", "Flow", 0.0, 1.0, "done")
-    trace.spans = [flow, *(Span(flow, "node", f"N{n}", f"Flow/{n}:N{n}", n / 500, (n + 1) / 500) for n in range(300))]
-    opened = Opened(browser, trace, tmp_path)
+    spans = (Span(flow, "node", f"N{n}", f"Flow/{n}:N{n}", n / number, (n + 1) / number) for n in range(number))
+    trace.spans = [flow, *spans]
+    return trace
+
+
+def test_of_very_many_tracks_the_first_are_there_and_the_rest_a_click_away(browser: Any, tmp_path: Path):
+    opened = Opened(browser, steps_in_a_row(300), tmp_path)
     assert opened.page.locator(".track canvas").count() == 1 + 120
     opened.page.get_by_role("button", name="Show 181 more tracks").click()
     opened.page.locator(".track canvas").nth(301).wait_for(state="attached")  # click does not wait for what it leads to
     assert opened.page.locator(".track canvas").count() == 1 + 301
+
+
+def test_a_track_is_as_high_before_it_is_drawn_as_after(browser: Any, tmp_path: Path):
+    opened = Opened(browser, steps_in_a_row(100), tmp_path)
+    heights = "() => tracks.map(track => track.canvas.getBoundingClientRect().height)"
+    assert set(opened.page.evaluate(heights)) == {24}
+
+
+def test_all_tracks_are_printed_and_dark_ones_on_white(browser: Any, tmp_path: Path):
+    opened = Opened(browser, steps_in_a_row(100), tmp_path, scheme="dark")
+    opened.page.emulate_media(media="print", color_scheme="dark")
+    opened.settle()
+    assert opened.page.evaluate("() => theme.paper") == "#fff"
+    assert sum(opened.color_of("99:N99", 0.5)) > 0
+    assert opened.page.evaluate("() => tracks.at(-1).canvas.width === Math.round(width() * devicePixelRatio)")
+
+
+def test_the_time_on_a_node_is_rounded(browser: Any, tmp_path: Path):
+    opened = Opened(browser, Trace(), tmp_path)
+    assert opened.page.evaluate("() => [999, 1230, 41600, 2e6].map(brief)") == ["999 µs", "1.2 ms", "42 ms", "2.00 s"]
+
+
+def test_the_time_of_a_cancelled_flow_can_be_read_on_its_bar(browser: Any, tmp_path: Path):
+    trace = steps_in_a_row(3)
+    trace.spans[0].state = "cancelled"
+    opened = Opened(browser, trace, tmp_path)
+    assert opened.page.evaluate("() => [isWhole(0), isWhole(1)]") == [True, True]
 
 
 @pytest.mark.parametrize("width", [400, 1280])
