@@ -429,6 +429,12 @@ def test_of_very_many_tracks_the_first_are_there_and_the_rest_a_click_away(brows
     assert opened.page.locator(".track canvas").count() == 1 + 301
 
 
+def test_tokens_are_added_up_over_more_items_than_a_call_takes(browser: Any, tmp_path: Path):
+    opened = Opened(browser, steps_in_a_row(1), tmp_path)
+    opened.page.evaluate("() => { children[0] = new Array(300_000).fill(1); run.usage[1] = [[null, 2, 1]]; }")
+    assert opened.page.evaluate("() => tokensOf(0).slice(0, 2)") == [600_000, 300_000]
+
+
 def test_a_track_is_as_high_before_it_is_drawn_as_after(browser: Any, tmp_path: Path):
     opened = Opened(browser, steps_in_a_row(100), tmp_path)
     heights = "() => tracks.map(track => track.canvas.getBoundingClientRect().height)"
