@@ -129,6 +129,14 @@ def traced(flow: pf.AsyncFlow) -> Trace:
     return trace
 
 
+def steps_in_a_row(number: int) -> Trace:
+    trace = Trace(clock=lambda: 1.0)
+    flow = Span(None, "flow", "Flow", "Flow", 0.0, 1.0, "done")
+    spans = (Span(flow, "node", f"N{n}", f"Flow/{n}:N{n}", n / number, (n + 1) / number) for n in range(number))
+    trace.spans = [flow, *spans]
+    return trace
+
+
 def many_steps(count: int) -> Trace:
     """Forty lanes of steps of a millisecond, in a trace of which the clock has stopped."""
     trace = Trace(clock=lambda: count / 40 / 1000 + 1)
@@ -209,6 +217,27 @@ def test_a_click_on_a_bar_opens_its_card_and_escape_closes_it(opened: Opened):
     assert opened.facts()["path"] == "AsyncFlow/1:Call/exec[2]"
     opened.page.keyboard.press("Escape")
     assert opened.page.locator("#card").is_hidden()
+
+
+def test_enter_goes_on_from_visit_to_visit(opened: Opened):
+    opened.page.mouse.click(*opened.place_of("exec[1]"))
+    opened.page.get_by_role("button", name="Next").focus()
+    opened.page.keyboard.press("Enter")
+    opened.page.keyboard.press("Enter")
+    assert opened.facts()["path"] == "AsyncFlow/1:Call/exec[3]"
+    opened.page.keyboard.press("Enter")  # at the last one this closes the card
+    assert opened.page.locator("#card").is_hidden()
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_card_of_a_failure_does_not_cover_its_bar(browser: Any, tmp_path: Path, width: int):
+    trace = steps_in_a_row(100)
+    trace.spans[40].state = trace.spans[0].state = "failed"
+    opened = Opened(browser, trace, tmp_path, width=width)
+    opened.page.locator("#failures button").click()
+    opened.settle()
+    bar, card = (opened.page.locator(place).bounding_box() for place in (".track.chosen", "#card"))
+    assert 0 < bar["y"] < bar["y"] + bar["height"] <= card["y"]
 
 
 def test_a_track_name_shows_the_visit_and_its_action(opened: Opened):
@@ -411,14 +440,6 @@ def test_fifty_thousand_steps_load_and_zoom(browser: Any, tmp_path: Path):
     opened.page.mouse.move(800, middle)
     assert "Call[" in (opened.page.text_content("#tip") or "")
     assert opened.troubles == []
-
-
-def steps_in_a_row(number: int) -> Trace:
-    trace = Trace(clock=lambda: 1.0)
-    flow = Span(None, "flow", "Flow", "Flow", 0.0, 1.0, "done")
-    spans = (Span(flow, "node", f"N{n}", f"Flow/{n}:N{n}", n / number, (n + 1) / number) for n in range(number))
-    trace.spans = [flow, *spans]
-    return trace
 
 
 def test_of_very_many_tracks_the_first_are_there_and_the_rest_a_click_away(browser: Any, tmp_path: Path):
