@@ -156,14 +156,17 @@ class Progress(Hook):
                 self.file.flush()
 
     def _live(self) -> Table:
-        """The lines of what runs: a name that is cut where it has to be, a bar, and numbers, which are never cut."""
+        """The lines of what runs: a name and a bar, which give way where they have to, and numbers, which do not."""
         now, table = self.clock(), Table.grid(padding=(0, 1))
         table.add_column()
+        table.add_column()
         table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
+        # Elsewhere an ellipsis is written as an escape, and too wide.
+        is_unicode = (getattr(self.file, "encoding", None) or "utf-8").lower().startswith("utf")
         for line in list(self._lines.values()):
+            name = Text(line.name, "cyan", no_wrap=True, overflow="ellipsis" if is_unicode else "crop")
             bar = ProgressBar(line.total, line.done, width=20) if line.total else ""
-            table.add_row(Text(line.name, "cyan", no_wrap=True, overflow="ellipsis"), bar, line.status(now))
+            table.add_row(name, bar, line.status(now))
         return table
 
 

@@ -73,6 +73,17 @@ def test_numbers_are_whole_on_a_narrow_terminal():
     assert frames_until(program, r"Summ.*… .*4/8, [\d.]+ (us|ms|s), [\d.]+ (us|ms|s) left", columns=60)
 
 
+def test_a_bar_and_a_name_give_way_to_the_numbers():
+    program = f"{START}\nwork = lambda item: item < 4 or input()\nrun(Call())"
+    assert frames_until(program, r"Ca.* 4/8, [\d.]+ (us|ms|s), [\d.]+ (us|ms|s) left", columns=37)
+
+
+def test_a_terminal_without_unicode_gets_names_that_fit():
+    program = f"{START}\nsys.stderr.reconfigure(encoding='ascii')\nCall.__name__ = 'Summarize' * 9"
+    seen = frames_until(f"{program}\nwork = lambda item: item < 4 or input()\nrun(Call())", "4/8, .+ left")
+    assert max(map(len, seen.splitlines())) <= 80
+
+
 def frames_until(program: str, pattern: str, columns: int = 80) -> str:
     """The screen as soon as it shows `pattern`, of a program that waits there."""
     screen, pieces = Screen(), on_terminal(program, columns)
