@@ -12,7 +12,7 @@ from tests.progress.screen import Screen, on_terminal, screen_after
 pytest.importorskip("rich", reason="needs the progress extra: pip install -e '.[progress]'")
 
 START = """
-import logging, sys, time
+import logging, sys, threading, time
 import pocketflow as pf
 from pocketflow.progress import Progress
 class Call(pf.BatchNode):
@@ -95,6 +95,36 @@ def frames_until(program: str, pattern: str, columns: int = 80) -> str:
     finally:
         pieces.close()  # type: ignore[attr-defined]  # a generator
     raise AssertionError(screen.shown())
+
+
+def test_two_that_overlap_share_the_screen_and_lose_nothing():
+    program = f"""{START}
+both, ended = threading.Barrier(2), threading.Event()
+def work(item):
+    print("item", item)
+    if item == 4: both.wait(20)
+    if item == 5 and threading.current_thread().name == "last": ended.wait(20)
+first = threading.Thread(target=lambda: (run(Call()), ended.set()))
+threads = [first, threading.Thread(target=lambda: run(Call()), name="last")]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print("after")"""
+    lines = without_time(screen_after(program))
+    assert lines[-2:] == ["Call: done after T, 8 items", "after"]
+    assert sorted(lines) == sorted(2 * [*(f"item {n}" for n in range(8)), "Call: done after T, 8 items"] + ["after"])
+
+
+def test_what_is_kept_of_a_screen_writes_to_the_terminal_when_it_is_over():
+    program = f"""{START}
+with Progress():
+    late, kept = Progress(), sys.stdout
+kept.write("kept\\n")
+with late:
+    Call().run({{}})"""
+    work = "\nwork = lambda item: None"
+    assert without_time(screen_after(program.replace("\nwith", f"{work}\nwith", 1))) == [
+        "kept", "Call: done after T, 8 items",
+    ]  # fmt: skip
 
 
 def test_stdout_stderr_and_logs_are_as_before_when_it_is_over():
