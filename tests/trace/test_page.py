@@ -270,6 +270,22 @@ def test_the_graph_shows_what_ran_how_often_and_how_long(browser: Any, tmp_path:
     assert opened.troubles == []
 
 
+def test_flows_of_one_name_have_a_picture_for_each_shape(browser: Any, tmp_path: Path):
+    def flow(*names: str) -> pf.Flow:
+        nodes = [type(name, (pf.Node,), {})() for name in names]
+        nodes[0] >> nodes[1]
+        return pf.Flow(nodes[0])
+
+    with Trace() as trace:
+        for it in (flow("Load", "Embed"), flow("Ask", "Load"), flow("Ask", "Load")):
+            it.run({})
+    opened = Opened(browser, trace, tmp_path)
+    pictures = opened.page.locator("#pictures svg")
+    counts = [pictures.nth(number).locator("text.count").all_text_contents() for number in range(pictures.count())]
+    assert [sum(not word.endswith("s") for word in words) for words in counts] == [0, 2]
+    assert opened.troubles == []
+
+
 def test_a_batch_of_many_items_is_a_strip_that_a_click_opens(browser: Any, tmp_path: Path):
     opened = Opened(browser, many_steps(400), tmp_path)
     strip = "() => { const t = tracks.at(-1); return [isStrip(t), peak(t.levels)]; }"

@@ -349,7 +349,7 @@ def test_the_history_of_a_flow_tells_branches_from_entries():
     kinds = {span.path: span.kind for span in Trace.of(rows, flow).spans}
     assert kinds["AsyncFlow/0:AsyncParallelFlow[1]"] == "branch"
     assert {span.kind for span in Trace.of(rows).spans} == {"flow", "entry", "node"}
-    assert '"AsyncFlow/AsyncParallelFlow[1]/Node"' in Trace.of(rows, flow).html()
+    assert '"0 AsyncFlow/AsyncParallelFlow[1]/Node"' in Trace.of(rows, flow).html()
 
 
 class Ask(pf.Node):
