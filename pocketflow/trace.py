@@ -178,7 +178,7 @@ class Trace(Hook):
         span = self._open.pop(step)
         span.end, span.state = self.clock(), "failed" if isinstance(error, Exception) else "cancelled"
         if not isinstance(error, asyncio.CancelledError):
-            span.error = short(repr(error), 500)
+            span.error = short(error, 500)
         if span.parent is None:
             span.notes = tuple(short(str(note), 500) for note in getattr(error, "__notes__", ()))
 
