@@ -344,6 +344,8 @@ def _watched(args: argparse.Namespace) -> Iterator[None]:
             from pocketflow.progress import Progress
 
             stack.enter_context(Progress())
+            if args.stdout.isatty() and sys.stderr.isatty():
+                args.stdout = sys.stdout  # so that events stand above the live lines, and not in them
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 
@@ -95,6 +96,19 @@ def frames_until(program: str, pattern: str, columns: int = 80) -> str:
     finally:
         pieces.close()  # type: ignore[attr-defined]  # a generator
     raise AssertionError(screen.shown())
+
+
+def test_events_of_the_command_line_stand_above_the_live_lines():
+    program = f"""{START}
+import types
+from pocketflow.__main__ import main
+work = lambda item: time.sleep(0.06)
+sys.modules["job"] = types.SimpleNamespace(flow=pf.Flow(Call()))
+main(["run", "job:flow", "--stream", "--progress"])"""
+    lines = screen_after(program)
+    events = [json.loads(line)["type"] for line in lines if line.startswith("{")]
+    assert events.count("item_end") == 8
+    assert without_time([line for line in lines if not line.startswith("{")]) == ["Call: done after T, 8 items"]
 
 
 def test_two_that_overlap_share_the_screen_and_lose_nothing():
