@@ -287,9 +287,11 @@ class _Printer(io.TextIOBase):
     def __init__(self, stream: Any, screen: _Screen) -> None:
         self.stream, self.screen = stream, screen
         self.begun = ""  # the line that is not ended yet, as where a model's words are printed as they come
-        self.lock, self.is_over = threading.Lock(), False
+        self.lock, self.is_over, self.pid = threading.Lock(), False, os.getpid()
 
     def write(self, text: str) -> int:
+        if self.pid != os.getpid():  # forked, to where nothing draws, and nobody gives back a lock
+            return int(self.stream.write(text))
         with self.lock:
             if self.is_over:
                 return int(self.stream.write(text))
@@ -305,7 +307,8 @@ class _Printer(io.TextIOBase):
             self.screen.tell(rest)
 
     def flush(self) -> None:
-        self.stream.flush()
+        if self.is_over or self.pid != os.getpid():
+            self.stream.flush()
 
     def isatty(self) -> bool:
         return True

@@ -111,6 +111,19 @@ main(["run", "job:flow", "--stream", "--progress"])"""
     assert without_time([line for line in lines if not line.startswith("{")]) == ["Call: done after T, 8 items"]
 
 
+def test_what_a_forked_process_prints_is_there():
+    program = f"""{START}
+import os
+def work(item):
+    child = os.fork()
+    if not child:
+        print("said by a child", flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+run(Call())"""
+    assert " ".join(screen_after(program)).count("said by a child") == 8
+
+
 def test_two_that_overlap_share_the_screen_and_lose_nothing():
     program = f"""{START}
 both, ended = threading.Barrier(2), threading.Event()
