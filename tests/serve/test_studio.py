@@ -774,6 +774,7 @@ def test_runs_are_found_by_words_of_whatever_is_known_of_them(opened: Open):
             studio.one("#filter").fill(words)
             studio.shows(".run span.cut", found)
         studio.one("#filter").fill("mon")
+        studio.has(".run")
         studio.page.keyboard.press("Tab")
         studio.page.keyboard.press("Enter")
         studio.shows("#name", "monday")
