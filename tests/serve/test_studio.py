@@ -207,7 +207,7 @@ def test_a_list_and_an_object_are_shown_in_rows_and_a_recorded_stream_as_its_tex
         studio = opened(served, "#run=monday")
         studio.shows(".card b", ["Pages", "Facts", "Words"])
         texts = studio.one(".card pre").all_text_contents()
-        assert texts == ["• one\n  two\n• [3]", "title: one\n  two\npages: [3]", "to be or not"]
+        assert texts == ["• one\ntwo\n• [3]", "title: one\ntwo\npages: [3]", "to be or not"]
 
 
 def test_what_is_nested_is_shown_in_rows_too_with_all_digits_and_without_escapes(opened: Open):
@@ -219,7 +219,7 @@ def test_what_is_nested_is_shown_in_rows_too_with_all_digits_and_without_escapes
             "books: ",
             '  • title: Why "bees"?',
             "    text: one",
-            "      \ttwo",
+            "    \ttwo",
             "  • title: ]",
             "    pages: [1.0, 12345678901234567890]",
             "none: {}",

@@ -24,5 +24,5 @@ export function readable(json) {
 
 function inRow([, indent, key, value]) {
   const name = key ? `${wordsOf(key.slice(0, -2))}: ` : "• ";
-  return (indent + indent + name + wordsOf(value)).replaceAll("\n", `\n${indent}${indent}  `);
+  return (indent + indent + name + wordsOf(value)).replaceAll("\n", `\n${indent}${indent}`);
 }
