@@ -35,7 +35,7 @@ function drawRail() {
   set("flows", { value: state.flow ?? "" });
   set("new", { disabled: !canStart() });
   const { runs, more } = state, words = find("filter").value.toLowerCase().split(" ");
-  const found = (runs ?? []).filter(run => words.every(word => wordsOf(run).includes(word)));
+  const found = (runs ?? []).filter(run => words.every(word => !word || wordsOf(run).includes(word)));
   const stop = found.find(({ run_id }) => run_id === state.id) ?? found[0]; // of the Tab key: arrow keys go on from it
   list("runs", found, ({ run_id }) => run_id, makeRun, (item, run) => drawRun(item, run, run === stop ? 0 : -1));
   const none = "No runs yet. Start one above.";
