@@ -197,9 +197,8 @@ class Node(BaseNode):
 
     def __init__(self, max_retries: int = 1, wait: Wait = 0) -> None:
         super().__init__()
-        self.max_retries, self.wait = max_retries, wait
-        _check(self, "max_retries", max_retries, 1)
-        _check(self, "wait", 0 if callable(wait) else wait, 0)
+        self.max_retries: int = _check(self, "max_retries", max_retries, 1)
+        self.wait: Wait = wait if callable(wait) else _check(self, "wait", wait, 0)
 
     def exec_fallback(self, prep_res: Any, exc: Exception, /) -> Any:
         """Called after the last attempt has failed; its result is used in place of that of `exec`."""
@@ -533,8 +532,7 @@ class _Work:
         self.results: list[Any] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.failed: list[BaseException] = []  # the first is raised; once there is one, nothing more begins
-        caller: Any = asyncio.current_task()
-        self.cancels, self.cancels_before = caller.cancelling, caller.cancelling()  # equal until cancelled from outside
+        self.all_done: Any = asyncio.get_running_loop().create_future()  # what the caller awaits, and cancels
 
     async def on(self, items: Any) -> list[Any]:
         """The results, in the order of the items."""
@@ -546,13 +544,16 @@ class _Work:
                 self.tasks.append(asyncio.create_task(self.pull(pairs)))
         while pending := [task for task in self.tasks if not task.done()]:
             try:  # shielded: no second cancellation interrupts a cleaning up; each gives None, or was cancelled unbegun
-                self.failed += filter(None, await asyncio.shield(asyncio.gather(*pending, return_exceptions=True)))
+                self.all_done = asyncio.shield(asyncio.gather(*pending, return_exceptions=True))
+                self.failed += filter(None, await self.all_done)
             except asyncio.CancelledError as error:
                 self.stop(error)
-        if self.failed or self.cancels() != self.cancels_before:
+                self.failed.insert(0, error)  # it wins over failures
+        if self.failed:
             if close := getattr(getattr(self, "stream", None), "aclose", None):
                 await close()
-            raise self.failed[0] if self.cancels() == self.cancels_before else asyncio.CancelledError
+            del self.failed[1:]  # as tracebacks keep what they lead to alive, this list among it
+            raise self.failed.pop()
         return self.results
 
     def source(self, items: Any) -> tuple[Iterator[tuple[int, Any]] | None, int]:
@@ -568,7 +569,7 @@ class _Work:
         failed, results, work, watch = self.failed, self.results, self.step[2], _watching()
         index = item = None
         try:
-            while (index is None or self.limit) and not failed and self.cancels() == self.cancels_before:
+            while (index is None or self.limit) and not failed and not self.all_done.cancelled():
                 index = None  # no item is to blame if the next cannot be had
                 pair = next(pairs, None) if pairs else await self.pull_stream()
                 if pair is None or failed:
@@ -580,6 +581,7 @@ class _Work:
             if index is not None:
                 _note(error, f"{'item' if self.step[0] == 'exec' else self.step[0]} {index}:", item)
             self.stop(error)
+            failed.append(error)
 
     async def pull_stream(self) -> tuple[int, Any] | None:
         async with self.turn:
@@ -595,7 +597,6 @@ class _Work:
         if isinstance(error, ends) and not any(isinstance(before, ends) for before in self.failed):
             for task in self.tasks:
                 task.cancel()
-        self.failed.append(error)
 
 
 # What the sync and the async half share
