@@ -614,12 +614,11 @@ def _target(node: Any) -> Any:
     if isinstance(node, list):
         return AsyncParallelFlow(*node)
     if isinstance(node, _Edge):
-        edge = f'{name_of(node.source)} - "{node.action}" >> node'
-        raise TypeError(f"an edge is not a node: write {edge} on a line of its own")
+        raise TypeError(f'an edge is not a node: write {name_of(node.source)} - "{node.action}" >> b on its own line')
     if isinstance(node, type):
         raise TypeError(f"a class is not a node: write {node.__name__}()")
-    if isinstance(node, str):
-        raise TypeError(f"{node!r} is not a node; to name an action, write node - {node!r} >> other")
+    if not (node is None or hasattr(node, "_run")):
+        raise TypeError(f'{_short(node)} is not a node; an action is written a - "x" >> b, and branches a >> [b, c]')
     return node
 
 
@@ -704,12 +703,12 @@ def _note(error: BaseException, text: str, *values: Any) -> None:
 def _note_visit(error: Exception, node: Any) -> None:
     given = (node.params,) if isinstance(node, Flow) and getattr(node, "params", None) else ()
     _note(error, f"in {name_of(node)}{' with params' if given else ''}", *given)
-    if isinstance(node, BaseNode) and not hasattr(node, "params"):
+    if isinstance(node, BaseNode) and not hasattr(node, "successors"):
         _note(error, f"{name_of(node)} is not set up: begin its __init__ with super().__init__()")
-    if isinstance(error, TypeError) and "await" in str(error):
+    if isinstance(node, AsyncNode) and isinstance(error, TypeError) and "await" in str(error):
         for phase in ("prep_async", "exec_fallback_async", "post_async"):
-            if not inspect.iscoroutinefunction(getattr(node, phase, None)):
-                _note(error, f"{name_of(node)}.{phase} is a plain def: write `async def {phase}`")
+            if not inspect.iscoroutinefunction(getattr(node, phase)):
+                _note(error, f"{name_of(node)}.{phase} is not a coroutine: write `async def {phase}`, with no `yield`")
 
 
 _texts = reprlib.Repr()

@@ -219,7 +219,33 @@ def test_a_plain_def_where_a_coroutine_belongs_is_told_with_class_and_method(pha
     odd = type("Odd", (pf.AsyncNode if phase == "post_async" else Fails,), {phase: lambda self, *args: 5})
     with pytest.raises(TypeError) as caught:
         asyncio.run(pf.AsyncFlow(odd()).run_async({}))
-    assert f"Odd.{phase} is a plain def: write `async def {phase}`" in notes(caught.value)
+    assert f"Odd.{phase} is not a coroutine: write `async def {phase}`, with no `yield`" in notes(caught.value)
+
+
+@pytest.mark.fixed
+def test_a_yield_in_prep_async_is_told_with_class_and_method():
+    class Odd(pf.AsyncBatchNode):
+        async def prep_async(self, shared: Any) -> Any:
+            yield 1
+
+    with pytest.raises(TypeError) as caught:
+        asyncio.run(pf.AsyncFlow(Odd()).run_async({}))
+    assert notes(caught.value) == [
+        "in Odd",
+        "Odd.prep_async is not a coroutine: write `async def prep_async`, with no `yield`",
+        "in AsyncFlow",
+    ]
+
+
+@pytest.mark.fixed
+def test_a_sync_node_whose_error_speaks_of_await_is_not_told_of_coroutines():
+    class Fails(pf.Node):
+        def exec(self, prep_res: Any) -> Any:
+            raise TypeError("object int can't be used in 'await' expression")
+
+    with pytest.raises(TypeError) as caught:
+        pf.Flow(Fails()).run({})
+    assert notes(caught.value) == ["in Fails", "in Flow"]
 
 
 @pytest.mark.fixed
