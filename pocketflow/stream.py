@@ -125,6 +125,8 @@ class _Events(Hook):
 
     def on_event(self, step: Step, event: Event) -> Any:
         """Add an event of a step; what is returned, if anything, its maker has to await."""
+        if self.is_closed:
+            return None
         running = self.running.get(step)
         self.waiting.append({**event, **(running[1] if running else _place(step))})
         is_here = get_ident() == self.thread
@@ -132,7 +134,7 @@ class _Events(Hook):
             self.loop.call_soon_threadsafe(self.news.set)
         elif not self.news.is_set():
             self.news.set()
-        if len(self.waiting) <= self.buffer or self.is_closed:
+        if len(self.waiting) <= self.buffer:
             return None
         if step.loop is self.loop:
             return _Room(self)
