@@ -532,7 +532,7 @@ class _Work:
         self.results: list[Any] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.failed: list[BaseException] = []  # the first is raised; once there is one, nothing more begins
-        self.all_done: Any = asyncio.get_running_loop().create_future()  # what the caller awaits, and cancels
+        self.all_done: asyncio.Future[Any] | None = None  # what the caller awaits; cancelled when the caller is
 
     async def on(self, items: Any) -> list[Any]:
         """The results, in the order of the items."""
@@ -569,7 +569,7 @@ class _Work:
         failed, results, work, watch = self.failed, self.results, self.step[2], _watching()
         index = item = None
         try:
-            while (index is None or self.limit) and not failed and not self.all_done.cancelled():
+            while (index is None or self.limit) and not failed and not (self.all_done and self.all_done.cancelled()):
                 index = None  # no item is to blame if the next cannot be had
                 pair = next(pairs, None) if pairs else await self.pull_stream()
                 if pair is None or failed:
