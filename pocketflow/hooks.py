@@ -267,11 +267,7 @@ class _Hooks:
         held: list[tuple[Callable[..., Any], Any]] = []
         for hook in self.hooks:
             call = getattr(hook, method)
-            try:
-                answer = call(step, *args)
-            except Exception as error:
-                _blame(error, call)
-                raise
+            answer = _asked(call, step, *args)
             if answer is not None and inspect.isawaitable(answer):
                 held.append((call, answer))
         if method == "on_retry":

@@ -115,8 +115,6 @@ def test_an_async_flow_mixes_sync_and_async_nodes():
 
 
 def test_what_runs_one_at_a_time_needs_no_loop_of_asyncio():
-    """So it runs on Trio as well."""
-
     class Doubles(pf.AsyncBatchNode):
         async def prep_async(self, shared: Any) -> Any:
             return [1, 2]
