@@ -85,8 +85,8 @@ class FlowWarning(UserWarning):
 class BaseNode:
     """Wiring and the three phases. Subclass `Node`, which adds retries."""
 
-    begun_edges: tuple[str, ...] = ()  # the actions of each `node - "action"`; kept for `pocketflow.graph.check`, as is
-    is_led_to = False  # whether any edge leads here: then it is probably not the start of a flow
+    begun_edges: tuple[str, ...] = ()  # the actions of each `node - "action"`, for `pocketflow.graph.check`
+    is_led_to = False  # for the same: whether any edge leads here; then it is probably not the start of a flow
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
@@ -213,8 +213,7 @@ class Node(BaseNode):
             try:
                 return self.exec(prep_res)
             except Exception as error:
-                wait = _wait_before_next(self, error, failures)
-                if wait is None:
+                if (wait := _wait_before_next(self, error, failures)) is None:
                     return self.exec_fallback(prep_res, error)
                 if watch:
                     watch.tell("on_retry", error, len(failures) - 1, wait)
@@ -372,8 +371,7 @@ class AsyncNode(Node):
                     result = self.exec_async(prep_res)  # that of an `async def` needs no second coroutine around it
                     return await (result if type(result) is CoroutineType else _outcome(self, result))
                 except Exception as error:
-                    wait = _wait_before_next(self, error, failures)
-                    if wait is None:
+                    if (wait := _wait_before_next(self, error, failures)) is None:
                         return await self.exec_fallback_async(prep_res, error)
                     if watch and (held := watch.tell("on_retry", error, len(failures) - 1, wait)):
                         await held
@@ -543,9 +541,9 @@ class _Work:
             else:
                 self.tasks.append(asyncio.create_task(self.pull(pairs)))
         while pending := [task for task in self.tasks if not task.done()]:
-            try:  # shielded: no second cancellation interrupts a cleaning up; each gives None, or was cancelled unbegun
+            try:  # shielded, so that a second cancellation does not interrupt a cleaning up
                 self.all_done = asyncio.shield(asyncio.gather(*pending, return_exceptions=True))
-                self.failed += filter(None, await self.all_done)
+                self.failed += filter(None, await self.all_done)  # of tasks that were cancelled before they began
             except asyncio.CancelledError as error:
                 self.stop(error)
                 self.failed.insert(0, error)  # it wins over failures
@@ -713,6 +711,7 @@ def _note_visit(error: Exception, node: Any) -> None:
 
 _texts = reprlib.Repr()
 _texts.maxother = _texts.maxstring = 100
+_texts.repr_bytes = _texts.repr_str  # type: ignore[attr-defined]  # found by its name; else megabytes are written first
 _short = _texts.repr  # of any value, cut
 
 

@@ -114,7 +114,7 @@ class _Events(Hook):
         self.turn = asyncio.Lock()  # one at a time waits for room, as each that wakes has to look whether there is
         self.loop, self.thread = asyncio.get_running_loop(), get_ident()
         self.is_closed = False
-        self.base: Any = ...  # the step around the run; None if there is none
+        self.base: Any = ...  # the step around the run, None if there is none; ... until the first step begins
         self.running: dict[Step, tuple[float, Event, bool]] = {}  # since when, of its events, whether in our thread
         self.failed: dict[Step | None, tuple[Step, Exception]] = {}  # below a step that runs: who failed first, and how
 
@@ -138,9 +138,9 @@ class _Events(Hook):
             return None
         if step.loop is self.loop:
             return _Room(self)
-        if is_here or self.is_blocked_by(step):
+        if is_here or self.is_blocked_by(step):  # whoever waited here would stop the loop that makes room
             return None
-        if step.loop is not None:
+        if step.loop is not None:  # a loop in another thread
             return _Room(self)
         asyncio.run_coroutine_threadsafe(_wait_for(_Room(self)), self.loop).result()
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,25 @@ def test_a_value_in_a_note_is_short_and_never_an_error_of_its_own(kit: SyncKit):
             kit.run(Fails(), {"items": [item]})
         assert notes(caught.value)[0].startswith("item 0: ")
         assert len("".join(notes(caught.value))) < 300
+
+
+@pytest.mark.fixed
+@pytest.mark.usefixtures("traced")
+def test_a_large_item_of_bytes_is_cut_before_it_is_written_out(kit: SyncKit):
+    class Fails(kit.BatchNode):
+        def prep(self, shared: Any) -> Any:
+            return [shared["page"]]
+
+        def exec(self, item: Any) -> Any:
+            raise ValueError("no")
+
+    page = b"%PDF" + bytes(1_000_000)
+    tracemalloc.reset_peak()
+    before, _ = tracemalloc.get_traced_memory()
+    with pytest.raises(ValueError, match="no") as caught:
+        kit.run(Fails(), {"page": page})
+    assert notes(caught.value)[0].startswith("item 0: b'%PDF")
+    assert tracemalloc.get_traced_memory()[1] - before < len(page)
 
 
 def test_an_exception_that_is_frozen_passes_unchanged(kit: SyncKit):
