@@ -472,7 +472,8 @@ class AsyncParallelBatchNode(AsyncNode, BatchNode):
 
     When an item fails for good, no other begins, and those that run are cancelled and awaited
     before its error is raised: nothing touches `shared` afterwards. If the error is not an
-    `Exception` (that of a pause, for example), the running items may finish first.
+    `Exception` (that of a pause, for example), the running items may finish first, and the item
+    that is awaited from an async iterable may come, but does not begin.
     """
 
     max_concurrency: int | None = None
