@@ -115,7 +115,7 @@ class _Events(Hook):
         self.loop, self.thread = asyncio.get_running_loop(), get_ident()
         self.is_closed = False
         self.base: Any = ...  # the step around the run, None if there is none; ... until the first step begins
-        self.running: dict[Step, tuple[float, Event, bool]] = {}  # since when, of its events, whether in our thread
+        self.running: dict[Step, tuple[float, Event, bool]] = {}  # since when; its place; whether in our thread
         self.failed: dict[Step | None, tuple[Step, Exception]] = {}  # below a step that runs: who failed first, and how
 
     def close(self) -> None:
