@@ -85,8 +85,8 @@ class FlowWarning(UserWarning):
 class BaseNode:
     """Wiring and the three phases. Subclass `Node`, which adds retries."""
 
-    begun_edges: tuple[str, ...] = ()  # the actions of each `node - "action"`; kept for `pocketflow.graph.check`, as is
-    is_led_to = False  # whether any edge leads here: then it is probably not the start of a flow
+    begun_edges: tuple[str, ...] = ()  # the actions of each `node - "action"`, for `pocketflow.graph.check`
+    is_led_to = False  # for the same: whether any edge leads here; then it is probably not the start of a flow
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
@@ -197,9 +197,8 @@ class Node(BaseNode):
 
     def __init__(self, max_retries: int = 1, wait: Wait = 0) -> None:
         super().__init__()
-        self.max_retries, self.wait = max_retries, wait
-        _check(self, "max_retries", max_retries, 1)
-        _check(self, "wait", 0 if callable(wait) else wait, 0)
+        self.max_retries: int = _check(self, "max_retries", max_retries, 1)
+        self.wait: Wait = wait if callable(wait) else _check(self, "wait", wait, 0)
 
     def exec_fallback(self, prep_res: Any, exc: Exception, /) -> Any:
         """Called after the last attempt has failed; its result is used in place of that of `exec`."""
@@ -214,8 +213,7 @@ class Node(BaseNode):
             try:
                 return self.exec(prep_res)
             except Exception as error:
-                wait = _wait_before_next(self, error, failures)
-                if wait is None:
+                if (wait := _wait_before_next(self, error, failures)) is None:
                     return self.exec_fallback(prep_res, error)
                 if watch:
                     watch.tell("on_retry", error, len(failures) - 1, wait)
@@ -373,8 +371,7 @@ class AsyncNode(Node):
                     result = self.exec_async(prep_res)  # that of an `async def` needs no second coroutine around it
                     return await (result if type(result) is CoroutineType else _outcome(self, result))
                 except Exception as error:
-                    wait = _wait_before_next(self, error, failures)
-                    if wait is None:
+                    if (wait := _wait_before_next(self, error, failures)) is None:
                         return await self.exec_fallback_async(prep_res, error)
                     if watch and (held := watch.tell("on_retry", error, len(failures) - 1, wait)):
                         await held
@@ -475,7 +472,8 @@ class AsyncParallelBatchNode(AsyncNode, BatchNode):
 
     When an item fails for good, no other begins, and those that run are cancelled and awaited
     before its error is raised: nothing touches `shared` afterwards. If the error is not an
-    `Exception` (that of a pause, for example), the running items may finish first.
+    `Exception` (that of a pause, for example), the running items may finish first, and the item
+    that is awaited from an async iterable may come, but does not begin.
     """
 
     max_concurrency: int | None = None
@@ -533,8 +531,7 @@ class _Work:
         self.results: list[Any] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.failed: list[BaseException] = []  # the first is raised; once there is one, nothing more begins
-        caller: Any = asyncio.current_task()
-        self.cancels, self.cancels_before = caller.cancelling, caller.cancelling()  # equal until cancelled from outside
+        self.all_done: asyncio.Future[Any] | None = None  # what the caller awaits; cancelled when the caller is
 
     async def on(self, items: Any) -> list[Any]:
         """The results, in the order of the items."""
@@ -545,14 +542,17 @@ class _Work:
             else:
                 self.tasks.append(asyncio.create_task(self.pull(pairs)))
         while pending := [task for task in self.tasks if not task.done()]:
-            try:  # shielded: no second cancellation interrupts a cleaning up; each gives None, or was cancelled unbegun
-                self.failed += filter(None, await asyncio.shield(asyncio.gather(*pending, return_exceptions=True)))
+            try:  # shielded, so that a second cancellation does not interrupt a cleaning up
+                self.all_done = asyncio.shield(asyncio.gather(*pending, return_exceptions=True))
+                self.failed += filter(None, await self.all_done)  # of tasks that were cancelled before they began
             except asyncio.CancelledError as error:
                 self.stop(error)
-        if self.failed or self.cancels() != self.cancels_before:
+                self.failed.insert(0, error)  # it wins over failures
+        if self.failed:
             if close := getattr(getattr(self, "stream", None), "aclose", None):
                 await close()
-            raise self.failed[0] if self.cancels() == self.cancels_before else asyncio.CancelledError
+            del self.failed[1:]  # as tracebacks keep what they lead to alive, this list among it
+            raise self.failed.pop()
         return self.results
 
     def source(self, items: Any) -> tuple[Iterator[tuple[int, Any]] | None, int]:
@@ -568,7 +568,7 @@ class _Work:
         failed, results, work, watch = self.failed, self.results, self.step[2], _watching()
         index = item = None
         try:
-            while (index is None or self.limit) and not failed and self.cancels() == self.cancels_before:
+            while (index is None or self.limit) and not failed and not (self.all_done and self.all_done.cancelled()):
                 index = None  # no item is to blame if the next cannot be had
                 pair = next(pairs, None) if pairs else await self.pull_stream()
                 if pair is None or failed:
@@ -580,6 +580,7 @@ class _Work:
             if index is not None:
                 _note(error, f"{'item' if self.step[0] == 'exec' else self.step[0]} {index}:", item)
             self.stop(error)
+            failed.append(error)
 
     async def pull_stream(self) -> tuple[int, Any] | None:
         async with self.turn:
@@ -595,7 +596,6 @@ class _Work:
         if isinstance(error, ends) and not any(isinstance(before, ends) for before in self.failed):
             for task in self.tasks:
                 task.cancel()
-        self.failed.append(error)
 
 
 # What the sync and the async half share
@@ -613,12 +613,11 @@ def _target(node: Any) -> Any:
     if isinstance(node, list):
         return AsyncParallelFlow(*node)
     if isinstance(node, _Edge):
-        edge = f'{name_of(node.source)} - "{node.action}" >> node'
-        raise TypeError(f"an edge is not a node: write {edge} on a line of its own")
+        raise TypeError(f'an edge is not a node: write {name_of(node.source)} - "{node.action}" >> b on its own line')
     if isinstance(node, type):
         raise TypeError(f"a class is not a node: write {node.__name__}()")
-    if isinstance(node, str):
-        raise TypeError(f"{node!r} is not a node; to name an action, write node - {node!r} >> other")
+    if not (node is None or hasattr(node, "_run")):
+        raise TypeError(f'{_short(node)} is not a node; an action is written a - "x" >> b, and branches a >> [b, c]')
     return node
 
 
@@ -703,16 +702,17 @@ def _note(error: BaseException, text: str, *values: Any) -> None:
 def _note_visit(error: Exception, node: Any) -> None:
     given = (node.params,) if isinstance(node, Flow) and getattr(node, "params", None) else ()
     _note(error, f"in {name_of(node)}{' with params' if given else ''}", *given)
-    if isinstance(node, BaseNode) and not hasattr(node, "params"):
+    if isinstance(node, BaseNode) and not hasattr(node, "successors"):
         _note(error, f"{name_of(node)} is not set up: begin its __init__ with super().__init__()")
-    if isinstance(error, TypeError) and "await" in str(error):
+    if isinstance(node, AsyncNode) and isinstance(error, TypeError) and "await" in str(error):
         for phase in ("prep_async", "exec_fallback_async", "post_async"):
-            if not inspect.iscoroutinefunction(getattr(node, phase, None)):
-                _note(error, f"{name_of(node)}.{phase} is a plain def: write `async def {phase}`")
+            if not inspect.iscoroutinefunction(getattr(node, phase)):
+                _note(error, f"{name_of(node)}.{phase} is not a coroutine: write `async def {phase}`, with no `yield`")
 
 
 _texts = reprlib.Repr()
 _texts.maxother = _texts.maxstring = 100
+_texts.repr_bytes = _texts.repr_str  # type: ignore[attr-defined]  # found by its name; else megabytes are written first
 _short = _texts.repr  # of any value, cut
 
 

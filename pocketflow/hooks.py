@@ -267,11 +267,7 @@ class _Hooks:
         held: list[tuple[Callable[..., Any], Any]] = []
         for hook in self.hooks:
             call = getattr(hook, method)
-            try:
-                answer = call(step, *args)
-            except Exception as error:
-                _blame(error, call)
-                raise
+            answer = _ask(call, step, *args)
             if answer is not None and inspect.isawaitable(answer):
                 held.append((call, answer))
         if method == "on_retry":
@@ -314,7 +310,8 @@ async def _wait_for(held: _Held) -> None:
     await held
 
 
-def _asked(method: Callable[..., Any], *args: Any) -> Any:
+def _ask(method: Callable[..., Any], *args: Any) -> Any:
+    """What a method of a hook returns; its error gets a note with its name."""
     try:
         return method(*args)
     except Exception as error:
@@ -323,7 +320,7 @@ def _asked(method: Callable[..., Any], *args: Any) -> Any:
 
 
 def _call(method: Callable[..., Any], step: Step, *args: Any) -> Any:
-    answer = _asked(method, step, *args)
+    answer = _ask(method, step, *args)
     if answer is not None and inspect.isawaitable(answer):
         raise _unawaited(step, method, answer)
     return answer
@@ -337,7 +334,7 @@ def _unawaited(step: Step, method: Callable[..., Any], answer: Any) -> TypeError
 
 
 async def _call_async(method: Callable[..., Any], step: Step, *args: Any) -> Any:
-    answer = _asked(method, step, *args)
+    answer = _ask(method, step, *args)
     if answer is not None and inspect.isawaitable(answer):
         try:
             return await answer

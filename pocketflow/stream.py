@@ -114,8 +114,8 @@ class _Events(Hook):
         self.turn = asyncio.Lock()  # one at a time waits for room, as each that wakes has to look whether there is
         self.loop, self.thread = asyncio.get_running_loop(), get_ident()
         self.is_closed = False
-        self.base: Any = ...  # the step around the run; None if there is none
-        self.running: dict[Step, tuple[float, Event, bool]] = {}  # since when, of its events, whether in our thread
+        self.base: Any = ...  # the step around the run, None if there is none; ... until the first step begins
+        self.running: dict[Step, tuple[float, Event, bool]] = {}  # since when; its place; whether in our thread
         self.failed: dict[Step | None, tuple[Step, Exception]] = {}  # below a step that runs: who failed first, and how
 
     def close(self) -> None:
@@ -125,6 +125,8 @@ class _Events(Hook):
 
     def on_event(self, step: Step, event: Event) -> Any:
         """Add an event of a step; what is returned, if anything, its maker has to await."""
+        if self.is_closed:
+            return None
         running = self.running.get(step)
         self.waiting.append({**event, **(running[1] if running else _place(step))})
         is_here = get_ident() == self.thread
@@ -132,13 +134,13 @@ class _Events(Hook):
             self.loop.call_soon_threadsafe(self.news.set)
         elif not self.news.is_set():
             self.news.set()
-        if len(self.waiting) <= self.buffer or self.is_closed:
+        if len(self.waiting) <= self.buffer:
             return None
         if step.loop is self.loop:
             return _Room(self)
-        if is_here or self.is_blocked_by(step):
+        if is_here or self.is_blocked_by(step):  # whoever waited here would stop the loop that makes room
             return None
-        if step.loop is not None:
+        if step.loop is not None:  # a loop in another thread
             return _Room(self)
         asyncio.run_coroutine_threadsafe(_wait_for(_Room(self)), self.loop).result()
         return None

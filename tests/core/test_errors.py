@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,25 @@ def test_a_value_in_a_note_is_short_and_never_an_error_of_its_own(kit: SyncKit):
         assert len("".join(notes(caught.value))) < 300
 
 
+@pytest.mark.fixed
+@pytest.mark.usefixtures("traced")
+def test_a_large_item_of_bytes_is_cut_before_it_is_written_out(kit: SyncKit):
+    class Fails(kit.BatchNode):
+        def prep(self, shared: Any) -> Any:
+            return [shared["page"]]
+
+        def exec(self, item: Any) -> Any:
+            raise ValueError("no")
+
+    page = b"%PDF" + bytes(1_000_000)
+    tracemalloc.reset_peak()
+    before, _ = tracemalloc.get_traced_memory()
+    with pytest.raises(ValueError, match="no") as caught:
+        kit.run(Fails(), {"page": page})
+    assert notes(caught.value)[0].startswith("item 0: b'%PDF")
+    assert tracemalloc.get_traced_memory()[1] - before < len(page)
+
+
 def test_an_exception_that_is_frozen_passes_unchanged(kit: SyncKit):
     @dataclasses.dataclass(frozen=True)
     class Frozen(Exception):
@@ -219,7 +239,33 @@ def test_a_plain_def_where_a_coroutine_belongs_is_told_with_class_and_method(pha
     odd = type("Odd", (pf.AsyncNode if phase == "post_async" else Fails,), {phase: lambda self, *args: 5})
     with pytest.raises(TypeError) as caught:
         asyncio.run(pf.AsyncFlow(odd()).run_async({}))
-    assert f"Odd.{phase} is a plain def: write `async def {phase}`" in notes(caught.value)
+    assert f"Odd.{phase} is not a coroutine: write `async def {phase}`, with no `yield`" in notes(caught.value)
+
+
+@pytest.mark.fixed
+def test_a_yield_in_prep_async_is_told_with_class_and_method():
+    class Odd(pf.AsyncBatchNode):
+        async def prep_async(self, shared: Any) -> Any:
+            yield 1
+
+    with pytest.raises(TypeError) as caught:
+        asyncio.run(pf.AsyncFlow(Odd()).run_async({}))
+    assert notes(caught.value) == [
+        "in Odd",
+        "Odd.prep_async is not a coroutine: write `async def prep_async`, with no `yield`",
+        "in AsyncFlow",
+    ]
+
+
+@pytest.mark.fixed
+def test_a_sync_node_whose_error_speaks_of_await_is_not_told_of_coroutines():
+    class Fails(pf.Node):
+        def exec(self, prep_res: Any) -> Any:
+            raise TypeError("object int can't be used in 'await' expression")
+
+    with pytest.raises(TypeError) as caught:
+        pf.Flow(Fails()).run({})
+    assert notes(caught.value) == ["in Fails", "in Flow"]
 
 
 @pytest.mark.fixed

@@ -114,6 +114,27 @@ def test_an_async_flow_mixes_sync_and_async_nodes():
     assert shared == {"x": 2, "said": ["after"]}
 
 
+def test_what_runs_one_at_a_time_needs_no_loop_of_asyncio():
+    class Doubles(pf.AsyncBatchNode):
+        async def prep_async(self, shared: Any) -> Any:
+            return [1, 2]
+
+        async def exec_async(self, item: int) -> int:
+            return item * 2
+
+        async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared["doubled"].append(exec_res)
+
+    class Twice(pf.AsyncBatchFlow):
+        async def prep_async(self, shared: Any) -> Any:
+            return [{}, {}]
+
+    shared: dict[str, Any] = {"doubled": []}
+    with pytest.raises(StopIteration):
+        Twice(Doubles()).run_async(shared).send(None)
+    assert shared["doubled"] == [[2, 4], [2, 4]]
+
+
 def test_a_flow_may_be_inside_of_itself(kit: SyncKit):
     class Down(kit.Node):
         def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
 
 import pocketflow as pf
+from tests.core.nodes import settle
 from tests.kits import SyncKit
 from tests.memory import memory
 
@@ -92,3 +95,32 @@ async def test_what_comes_from_an_async_iterable_is_forgotten_when_it_is_done():
     used: list[int] = []
     await Feed(max_concurrency=10).run_async({})
     assert used[1] - used[0] < SLACK + 16 * LONG
+
+
+@pytest.mark.parametrize("limit", [None, 1, 2])
+async def test_a_cancelled_batch_is_forgotten_at_once_and_not_by_the_garbage_collection(limit: int | None):
+    class Large: ...
+
+    class Waits(pf.AsyncParallelBatchNode):
+        max_concurrency = limit
+
+        async def prep_async(self, shared: Any) -> Any:
+            return [1, 2]
+
+        async def exec_async(self, item: int) -> Any:
+            large = Large()
+            alive.append(weakref.ref(large))
+            await asyncio.Event().wait()
+
+    alive: list[weakref.ref[Large]] = []
+    run = asyncio.create_task(pf.AsyncFlow(Waits()).run_async({}))
+    await settle()
+    gc.disable()
+    try:
+        run.cancel()
+        await asyncio.wait([run])
+        del run
+        await settle()
+        assert [large() for large in alive] == [None] * len(alive) != []
+    finally:
+        gc.enable()

@@ -413,6 +413,54 @@ async def test_cancellation_reaches_every_item_and_waits_for_it(limit: int | Non
     assert alone()
 
 
+@pytest.mark.parametrize("base", [pf.AsyncNode, pf.AsyncBatchNode, pf.AsyncParallelBatchNode])
+async def test_a_cancellation_leaves_with_its_message(base: Any):
+    class Waits(base):  # type: ignore[misc]  # one of three
+        async def prep_async(self, shared: Any) -> Any:
+            return [1, 2]
+
+        async def exec_async(self, item: Any) -> Any:
+            await asyncio.Event().wait()
+
+    run = asyncio.create_task(pf.AsyncFlow(Waits()).run_async({}))
+    await settle()
+    run.cancel("the server stops")
+    with pytest.raises(asyncio.CancelledError, match="the server stops"):
+        await soon(run)
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+@pytest.mark.parametrize("base", [pf.AsyncNode, pf.AsyncBatchNode, pf.AsyncParallelBatchNode])
+async def test_a_task_group_that_fails_inside_an_item_is_an_error_like_any_other(base: Any, limit: int | None):
+    """Until Python 3.13 it leaves the task that it failed in as one that was asked to cancel."""
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("of a task")
+
+    class Groups(base):  # type: ignore[misc]  # one of three
+        max_concurrency = limit
+
+        async def prep_async(self, shared: Any) -> Any:
+            return ["a"]
+
+        async def exec_async(self, item: Any) -> Any:
+            tries.append(item)
+            if len(tries) in (1, 3):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(fails())
+            return "done"
+
+        async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared["got"] = exec_res
+
+    tries, shared = list[Any](), dict[str, Any]()
+    await soon(asyncio.create_task(pf.AsyncFlow(Groups(max_retries=2)).run_async(shared)))
+    assert shared["got"] in ("done", ["done"])
+    with pytest.raises(ExceptionGroup):
+        await soon(asyncio.create_task(pf.AsyncFlow(Groups()).run_async({})))
+
+
 async def test_without_a_limit_what_was_just_started_is_cancelled_at_its_first_wait():
     class Begins(Gated):
         async def prep_async(self, shared: Any) -> Any:

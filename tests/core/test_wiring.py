@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 
 import pocketflow as pf
-from tests.core.nodes import Say, said
+from tests.core.nodes import Say, notes, said
 from tests.kits import SyncKit
 
 
@@ -241,8 +241,14 @@ def test_two_edges_in_one_expression_are_refused_with_the_line_to_write():
 @pytest.mark.fixed
 @pytest.mark.parametrize(
     ("target", "advice"),
-    [(Say, r"a class is not a node: write .*Say\(\)"), ("x", "'x' is not a node; .* write node - 'x' >> other")],
-    ids=["class", "string"],
+    [
+        (Say, r"a class is not a node: write .*Say\(\)"),
+        ("x", "'x' is not a node; an action is written a - \"x\" >> b"),
+        ((), r"\(\) is not a node; .* branches a >> \[b, c\]"),
+        (3, "3 is not a node"),
+        (len, "<built-in function len> is not a node"),
+    ],
+    ids=["class", "string", "tuple", "number", "function"],
 )
 def test_what_is_no_node_is_refused_when_it_is_wired(target: Any, advice: str):
     with pytest.raises(TypeError, match=advice):
@@ -272,6 +278,20 @@ def test_an_init_that_forgot_super_is_told_so_where_it_is_used():
     for use in (lambda: Forgot() >> Say(), lambda: pf.Flow(first).run({}), lambda: pf.Flow(Forgot()).run({})):
         with pytest.raises(TypeError, match=r"Forgot is not set up: begin its __init__ with super\(\).__init__\(\)"):
             use()
+
+
+@pytest.mark.fixed
+def test_a_node_that_fails_for_an_init_that_forgot_super_is_told_so(kit: SyncKit):
+    class Forgot(kit.Node):
+        def __init__(self) -> None:
+            self.x = 1
+
+        def exec(self, prep_res: Any) -> Any:
+            raise ValueError("and then no one knows how many attempts there are")
+
+    with pytest.raises(AttributeError, match="max_retries") as caught:
+        kit.run(kit.Flow(Forgot()))
+    assert "Forgot is not set up: begin its __init__ with super().__init__()" in notes(caught.value)
 
 
 # Whatever can run is a node

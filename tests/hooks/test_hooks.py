@@ -380,7 +380,7 @@ async def test_a_plain_def_of_a_coroutine_is_refused_with_a_hook_too():
 
     with Hook(), pytest.raises(TypeError) as caught:
         await pf.AsyncFlow(Odd()).run_async({})
-    assert "Odd.prep_async is a plain def: write `async def prep_async`" in notes(caught.value)
+    assert "Odd.prep_async is not a coroutine: write `async def prep_async`, with no `yield`" in notes(caught.value)
 
 
 async def test_an_action_of_a_sync_node_that_could_be_awaited_is_left_alone():

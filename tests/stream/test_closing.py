@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import threading
 from contextlib import aclosing
@@ -15,6 +16,7 @@ import pocketflow as pf
 from pocketflow.hooks import emit
 from pocketflow.stream import stream
 from tests.core.nodes import settle, soon
+from tests.memory import memory
 from tests.stream.streams import alone
 
 
@@ -161,6 +163,51 @@ async def test_a_thread_that_is_held_back_is_let_go_when_the_stream_is_closed():
         await anext(events)
     await soon(events.aclose())
     assert done.wait(30)
+
+
+@pytest.mark.usefixtures("traced")
+async def test_what_a_sync_step_emits_after_the_close_is_not_kept():
+    class Works(pf.Node):
+        def exec(self, prep_res: Any) -> Any:
+            emit({"type": "started"})
+            assert may_go_on.wait(30)
+            before = memory()
+            for n in range(1000):
+                emit({"type": "tick", "n": n})
+            grown.append(memory() - before)
+
+    grown, may_go_on = list[int](), threading.Event()
+    events = stream(pf.Flow(Works()), {})
+    while (await anext(events))["type"] != "started":
+        pass
+    closing = asyncio.create_task(events.aclose())
+    await settle()
+    may_go_on.set()
+    await soon(closing)
+    assert grown[0] < 9_000
+
+
+def test_a_thread_that_outlives_the_loop_of_the_stream_may_still_emit():
+    class Starts(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            threads.append(threading.Thread(target=contextvars.copy_context().run, args=(emit_late,)))
+            threads[0].start()
+
+    def emit_late() -> None:
+        assert over.wait(30)
+        emit({"type": "late"})
+        emitted.append("late")
+
+    async def main() -> None:
+        async with aclosing(stream(Starts(), {})) as events:
+            async for _ in events:
+                pass
+
+    threads, emitted, over = list[threading.Thread](), list[str](), threading.Event()
+    asyncio.run(main())
+    over.set()
+    threads[0].join(30)
+    assert emitted == ["late"]
 
 
 async def test_a_pause_reaches_the_consumer_after_the_events_before_it():
