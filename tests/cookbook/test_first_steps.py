@@ -154,6 +154,10 @@ def test_map_reduce_tells_what_it_could_not_read(tmp_path: Path):
     )
 
 
+def test_map_reduce_asks_nobody_where_no_file_could_be_read(tmp_path: Path):
+    assert run("map_reduce", str(tmp_path / "gone")) == "gone: FileNotFoundError\n"
+
+
 def test_map_reduce_names_what_the_files_share(tmp_path: Path):
     for name, text in ("one.txt", "Tea is hot."), ("two.txt", "Water makes tea."):
         (tmp_path / name).write_text(text)
