@@ -5,7 +5,8 @@
                                                            answer is taken as instructions for a new draft
 
 The draft before the question is not made again: the journal has it. No process waits for the
-answer. The run is kept in human_in_the_loop.db, in the current folder.
+answer. The run is kept in human_in_the_loop.db, in the current folder; one that was killed goes on
+when it is started without a REQUEST.
 """
 
 import sys

@@ -146,6 +146,11 @@ def test_nested_batch_averages_every_pupil_and_the_school():
     )
 
 
+def test_nested_batch_says_so_where_a_folder_holds_no_marks(tmp_path: Path):
+    (tmp_path / "class_a").mkdir()
+    assert run("nested_batch", str(tmp_path)) == "class_a\nno marks\n"
+
+
 def test_map_reduce_tells_what_it_could_not_read(tmp_path: Path):
     text = tmp_path / "tea.txt"
     text.write_text("Tea is hot. Tea needs water, hot water. Bye.")
