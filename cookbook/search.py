@@ -44,7 +44,7 @@ WITH_METHODS = """
     threading.Thread
 """.split()  # noqa: SIM905
 SYNONYMS = {
-    "average": "mean", "catch": "handle", "create": "makedirs", "debug": "debugger", "delete": "remove",
+    "average": "mean", "catch": "try", "create": "makedirs", "debug": "debugger", "delete": "remove",
     "download": "retrieve", "error": "exception", "folder": "directory", "folders": "directory", "http": "url",
     "iterator": "iter", "largest": "max", "length": "len", "log": "filehandler", "merge": "update",
     "parse": "deserialize", "pick": "choose", "read": "open", "regex": "regular", "string": "str", "test": "unittest",
@@ -177,17 +177,19 @@ def _in_common(text: str, question: str) -> int:
 def quote(pages: Iterable[Page], question: str) -> str:
     """What can be said without a model: of every page its first sentence, the one that fits best, and its name.
 
+    Of pages that say the same, only the first counts.
+
     >>> quote([Page("tea", "A drink. It grows. Boil the water for three minutes.")], "How to boil it?")
     'A drink. Boil the water for three minutes. [tea]'
     """
-    lines = []
+    lines: dict[str, str] = {}  # by what they say
     for page in pages:
         first, *others = sentences(page.text) or [" ".join(page.text.split())]
         short = (part for part in others if 25 < len(part) < 150 and part.endswith("."))
         second = max(short, key=lambda part: _in_common(part, question), default="")
         said = f"{first} {second}" if _in_common(second, question) else first
-        lines.append(f"{said[:1].upper()}{said[1:]} [{page.name}]")
-    return "\n".join(lines)
+        lines.setdefault(said, f"{said[:1].upper()}{said[1:]} [{page.name}]")
+    return "\n".join(lines.values())
 
 
 def as_text(pages: Iterable[Page]) -> str:

@@ -51,6 +51,7 @@ FOUND = {
     "How do I read a password?": "getpass",
     "How do I get an environment variable?": "os.getenv",
     "How do I raise an error?": "raise",
+    "How do I catch an exception?": "try",
     "How do I ask the user for input?": "input",
     "How do I cache the results of a function?": "functools.lru_cache",
     "How do I test my code?": "unittest",
@@ -90,6 +91,11 @@ def test_a_generator_is_explained_where_the_language_reference_uses_the_term():
 def test_what_the_reference_says_above_a_text_is_not_quoted():
     answer = quote(documentation().search("debugger", 1), "How do I debug a program?")
     assert answer.startswith('The module "pdb" defines an interactive source code debugger for Python programs.')
+
+
+def test_of_pages_that_say_the_same_only_the_first_is_quoted():
+    pages = [Page("tea", "Boil the water."), Page("drinks: tea", "Boil the water."), Page("bread", "Bake it.")]
+    assert quote(pages, "How to boil it?") == "Boil the water. [tea]\nBake it. [bread]"
 
 
 def test_pages_that_fit_equally_come_in_the_order_of_how_often_they_say_the_word():
