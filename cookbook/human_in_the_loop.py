@@ -5,7 +5,8 @@
                                                            answer is taken as instructions for a new draft
 
 The draft before the question is not made again: the journal has it. No process waits for the
-answer. The run is kept in human_in_the_loop.db, in the current folder.
+answer. The run is kept in human_in_the_loop.db, in the current folder; one that was killed goes on
+when it is started without a REQUEST.
 """
 
 import sys
@@ -78,11 +79,13 @@ def main():
     words, has_begun = sys.argv[1:], FILE.exists()  # at its end the run removes the file
     is_answer = words[:1] == ["--answer"]
     if words and is_answer != has_begun:
-        print("A run waits: answer it first." if has_begun else "No run waits for an answer.", file=sys.stderr)
+        told = "A run has begun: go on without a request." if has_begun else "No run waits for an answer."
+        print(told, file=sys.stderr)
         raise SystemExit(2)
     shared = {} if has_begun else {"request": " ".join(words) or REQUEST}
     with Journal(FILE) as journal:
-        if is_answer:
+        asked = any(begun["questions"] for begun in journal.runs(run_id=RUN))
+        if is_answer and asked:  # else it was killed before it could ask: first it does that
             journal.answer(RUN, " ".join(words[1:]))
         try:
             journal.run(Flow(start=draft), shared, run_id=RUN)

@@ -63,7 +63,11 @@ def look_up(question):
 
 
 def main():
-    cache, shared = Cache(sys.argv[1] if len(sys.argv) > 1 else ":memory:"), {"questions": QUESTIONS}
+    file, shared = sys.argv[1] if len(sys.argv) > 1 else ":memory:", {"questions": QUESTIONS}
+    try:
+        cache = Cache(file)
+    except sqlite3.Error as error:
+        raise SystemExit(print(f"{file}: {error}", file=sys.stderr) or 2) from None
     with cache:
         Flow(start=Answer()).run(shared)
     cache.db.close()

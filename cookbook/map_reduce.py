@@ -43,6 +43,7 @@ class Summarize(BatchNode):
 
     def post(self, shared, files, summaries):
         shared["summaries"] = {file: summary for file, summary in zip(files, summaries, strict=True) if summary}
+        return "reduce" if shared["summaries"] else "nothing"
 
 
 class Reduce(Node):
@@ -75,7 +76,8 @@ def wait(attempt, error):
 
 
 summarize = Summarize(max_retries=2, wait=wait)
-summarize >> Reduce(max_retries=2, wait=retry_after)
+summarize - "reduce" >> Reduce(max_retries=2, wait=retry_after)
+summarize - "nothing" >> None
 flow = Flow(start=summarize)
 
 

@@ -3,7 +3,7 @@
     python -m cookbook.parallel_batch [QUESTION ...]
 
 The same node with `max_concurrency=1` and with 8: results keep the order of the items, whatever order
-the answers come in. Without a model each call takes as long as one would; the speed-up is measured.
+the answers come in. Without a model each call takes a tenth of a second; the speed-up is measured.
 """
 
 import asyncio

@@ -10,6 +10,7 @@ not run. `files` and `requirements` do not depend on each other, so they run at 
 
 import sqlite3
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from cookbook.terminal import run
@@ -34,7 +35,10 @@ pipeline = Dataflow(
 
 def main() -> None:
     named = sys.argv[1:]
-    print(pipeline.execute(overrides={"names": named} if named else None)["report"])
+    try:
+        print(pipeline.execute(overrides={"names": named} if named else None)["report"])
+    except PackageNotFoundError as error:
+        raise SystemExit(print(f"{error.name}: no such package is installed", file=sys.stderr) or 2) from None
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Retrieval: index files once, offline; then answer questions from what was found, with its source.
 
-    python -m cookbook.rag [FILE ...] < questions     (without a FILE: this project's README)
+    python -m cookbook.rag [FILE ...]     (without a FILE: this project's README; then ask, line by line)
 
 Two flows share one store. The first cuts the files into chunks and indexes them; the second finds
 chunks and answers from them alone, until the questions end. Chunks are found by their words, with

@@ -30,25 +30,28 @@ COMMON = """
 """.split()  # noqa: SIM905  # a list of words reads best as words
 LIBRARY = """
     builtins argparse array asyncio base64 bisect calendar collections concurrent.futures configparser contextlib
-    contextvars csv dataclasses datetime decimal difflib enum fnmatch functools getpass glob gzip
-    hashlib heapq hmac html itertools json logging lzma math mimetypes multiprocessing operator
-    os.cpu_count os.getcwd os.getenv os.getpid os.kill os.listdir os.makedirs os.path os.rename os.walk pathlib pickle
-    pprint queue random re sched secrets selectors shelve shutil signal socket sqlite3 ssl statistics string struct
-    subprocess tarfile tempfile textwrap threading time timeit tomllib traceback unicodedata unittest urllib.parse
-    urllib.request uuid warnings wave weakref webbrowser zipfile zlib zoneinfo
+    contextvars cProfile csv dataclasses datetime decimal difflib enum filecmp fnmatch functools getpass glob gzip
+    hashlib heapq hmac html itertools json logging lzma math mimetypes multiprocessing operator os.cpu_count
+    os.getcwd os.getenv os.getpid os.kill os.listdir os.makedirs os.path.abspath os.path.basename os.path.dirname
+    os.path.exists os.path.expanduser os.path.getmtime os.path.getsize os.path.isdir os.path.isfile os.path.join
+    os.path.split os.path.splitext os.rename os.walk pathlib pickle pprint queue random re sched secrets selectors
+    shelve shutil signal socket sqlite3 ssl statistics string struct subprocess tarfile tempfile textwrap threading
+    time timeit tomllib traceback unicodedata unittest urllib.parse urllib.request uuid warnings wave weakref
+    webbrowser zipfile zlib zoneinfo
 """.split()  # noqa: SIM905  # what people ask about, of a library of three hundred modules
 WITH_METHODS = """
     str list dict set datetime.date datetime.datetime pathlib.Path asyncio.Queue asyncio.Lock sqlite3.Connection
     threading.Thread
 """.split()  # noqa: SIM905
 SYNONYMS = {
-    "average": "mean", "catch": "handle", "delete": "remove", "download": "retrieve", "error": "exception",
-    "folder": "directory", "folders": "directory", "http": "url", "iterator": "iter", "largest": "max",
-    "length": "len", "merge": "update", "parse": "deserialize", "pick": "choose", "read": "open", "regex": "regular",
-    "string": "str", "write": "open",
+    "average": "mean", "catch": "try", "create": "makedirs", "debug": "debugger", "delete": "remove",
+    "download": "retrieve", "error": "exception", "folder": "directory", "folders": "directory", "http": "url",
+    "iterator": "iter", "largest": "max", "length": "len", "log": "filehandler", "merge": "update",
+    "parse": "deserialize", "pick": "choose", "read": "open", "regex": "regular", "string": "str", "test": "unittest",
+    "write": "open",
 }  # fmt: skip
 CODE = re.compile(
-    r"\s*(>>>|\.\.|[|#]|XXX|(New|Added|Changed) in version|\w+ = )|[\w.]+\([^\n]*(->.*|\))\s*(\n|$)"
+    r"\s*(>>>|\.\.|[|#]|XXX|===|\*\*Source code|(New|Added|Changed) in version|\w+ = )|[\w.]+\([^\n]*(->.*|\))\s*(\n|$)"
     r"|.*\n *\*{3,}|.*::="
 )
 HEADING = re.compile(r"^(\w.*)\n(?:={3,}|-{3,}|~{3,})$", re.MULTILINE)
@@ -174,17 +177,19 @@ def _in_common(text: str, question: str) -> int:
 def quote(pages: Iterable[Page], question: str) -> str:
     """What can be said without a model: of every page its first sentence, the one that fits best, and its name.
 
+    Of pages that say the same, only the first counts.
+
     >>> quote([Page("tea", "A drink. It grows. Boil the water for three minutes.")], "How to boil it?")
     'A drink. Boil the water for three minutes. [tea]'
     """
-    lines = []
+    lines: dict[str, str] = {}  # by what they say
     for page in pages:
         first, *others = sentences(page.text) or [" ".join(page.text.split())]
         short = (part for part in others if 25 < len(part) < 150 and part.endswith("."))
         second = max(short, key=lambda part: _in_common(part, question), default="")
         said = f"{first} {second}" if _in_common(second, question) else first
-        lines.append(f"{said[:1].upper()}{said[1:]} [{page.name}]")
-    return "\n".join(lines)
+        lines.setdefault(said, f"{said[:1].upper()}{said[1:]} [{page.name}]")
+    return "\n".join(lines.values())
 
 
 def as_text(pages: Iterable[Page]) -> str:

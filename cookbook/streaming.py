@@ -7,8 +7,8 @@ nothing is left running: not the node, and not the request to the model.
 """
 
 import asyncio
-import contextlib
 import sys
+from contextlib import aclosing
 
 from cookbook.llm import has_model, stream_llm
 from cookbook.search import documentation, sentences
@@ -30,9 +30,11 @@ class Answer(AsyncNode):
         return shared["question"]
 
     async def exec_async(self, question):
-        async for piece in stream_llm(PROMPT.format(question=question), offline=lambda: look_up(question)):
-            yield piece
-            await asyncio.sleep(0 if has_model() else PAUSE)
+        prompt = PROMPT.format(question=question)
+        async with aclosing(stream_llm(prompt, offline=lambda: look_up(question))) as pieces:  # ends the request, too
+            async for piece in pieces:
+                yield piece
+                await asyncio.sleep(0 if has_model() else PAUSE)
 
     async def post_async(self, shared, question, pieces):
         shared["answer"] = "".join(pieces)
@@ -48,7 +50,7 @@ flow = AsyncFlow(start=Answer())
 
 async def show(shared):
     """Print what comes until it ends, or until this task is cancelled."""
-    async with contextlib.aclosing(stream(flow, shared)) as events:
+    async with aclosing(stream(flow, shared)) as events:
         async for event in events:
             if event["type"] == "chunk":
                 print(event["chunk"], end="", flush=True)
@@ -69,8 +71,6 @@ async def answer():
     else:
         showing.result()  # raises what went wrong
         print()
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    assert not left, left
 
 
 def main():

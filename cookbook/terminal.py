@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -35,12 +36,13 @@ def run(main: Callable[[], None]) -> None:
     The end of the input just ends it. Ctrl-C exits with 130, a closed pipe with 141, and a file that cannot be
     opened, as it is missing or a folder, with 2.
     """
+    sys.stdin = sys.stdin or io.StringIO()  # None where it is closed, as by `<&-`
     try:
         if sys.argv[1:2] in (["-h"], ["--help"]):
             print(main.__globals__["__doc__"].strip())
         else:
             main()
-        sys.stdout.flush()
+        print(end="", flush=True)
     except EOFError:
         print()
     except KeyboardInterrupt:

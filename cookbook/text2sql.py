@@ -3,8 +3,8 @@
     python -m cookbook.text2sql [QUESTION]
 
 The database is real: the packages installed in this Python. SQLite asks `reads` about each step of a
-query, and refuses any that does more. Without a model, a rule writes the SQL; its first try guesses a
-column's name, so that you see the loop repair it from the error.
+query, and refuses all that does more than read. Without a model, a rule writes the SQL; its first try
+guesses a column's name, so that you see the loop repair it from the error.
 """
 
 import re

@@ -25,6 +25,10 @@ def test_llm_cache_pays_for_a_prompt_once(tmp_path: Path):
     assert shuffle == "Shuffle list x in place, and return None. [random.shuffle]"
 
 
+def test_llm_cache_says_in_one_line_what_it_cannot_open(tmp_path: Path):
+    assert call("llm_cache", str(tmp_path)) == (2, "", f"{tmp_path}: unable to open database file\n")
+
+
 def run_twice(file: str, paid: str) -> str:
     """What a first run prints after what it paid for, and a second one alone."""
     first, second = ask("llm_cache", file), run("llm_cache", file)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cookbook.coding_agent import inside
-from tests.cookbook.runner import NEEDS, ask, run
+from tests.cookbook.runner import NEEDS, ask, call, run
 from tests.model_server import model_server
 
 
@@ -50,6 +50,10 @@ def test_rag_finds_by_meaning_where_an_embedding_model_is_installed(tmp_path: Pa
     file.write_text("The invoice was paid.\n\nOur kitten sleeps on the sofa.\n\nRain is expected.")
     answers = ask("rag", str(file), stdin="Where does the little cat rest?\n")
     assert "Our kitten sleeps on the sofa. [pets.txt#2]" in answers
+
+
+def test_pipeline_says_in_one_line_which_package_is_not_there():
+    assert call("pipeline", "pytest", "zzyzx") == (2, "", "zzyzx: no such package is installed\n")
 
 
 def test_chat_memory_finds_what_left_its_window():

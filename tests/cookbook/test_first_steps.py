@@ -14,7 +14,7 @@ import pytest
 from pocketflow.graph import check
 from tests.cookbook.runner import NEEDS, OFFLINE, ROOT, ask, call, environment, run, run_process
 from tests.model_server import model_server
-from tests.processes import started
+from tests.processes import finished, started
 
 
 def test_the_command_of_the_readme_works_in_a_process_of_its_own():
@@ -146,12 +146,21 @@ def test_nested_batch_averages_every_pupil_and_the_school():
     )
 
 
+def test_nested_batch_says_so_where_a_folder_holds_no_marks(tmp_path: Path):
+    (tmp_path / "class_a").mkdir()
+    assert run("nested_batch", str(tmp_path)) == "class_a\nno marks\n"
+
+
 def test_map_reduce_tells_what_it_could_not_read(tmp_path: Path):
     text = tmp_path / "tea.txt"
     text.write_text("Tea is hot. Tea needs water, hot water. Bye.")
     assert ask("map_reduce", str(text), str(tmp_path / "gone")) == (
         "gone: FileNotFoundError\ntea.txt: Tea is hot.\n\nNo two speak of the same.\n"
     )
+
+
+def test_map_reduce_asks_nobody_where_no_file_could_be_read(tmp_path: Path):
+    assert run("map_reduce", str(tmp_path / "gone")) == "gone: FileNotFoundError\n"
 
 
 def test_map_reduce_names_what_the_files_share(tmp_path: Path):
@@ -188,6 +197,13 @@ def test_a_recipe_whose_pipe_is_closed_ends_without_a_traceback(recipe: str):
         process.stdout.close()
         assert process.stderr.read() == OFFLINE
         assert process.wait(60) == 141
+
+
+def test_a_recipe_whose_input_or_output_is_closed_ends_as_if_it_were_empty():
+    for recipe, closed, output in ("chat", "<&-", "> \n"), ("typed_store", ">&-", ""):
+        command = f'exec "$0" -W error -m cookbook.{recipe} {closed}'
+        done = finished(["bash", "-c", command, sys.executable], cwd=ROOT, env=environment())
+        assert (done.returncode, done.stdout, done.stderr) == (0, output, "")
 
 
 def test_a_folder_in_place_of_a_file_is_told_in_one_line(tmp_path: Path):

@@ -51,8 +51,15 @@ FOUND = {
     "How do I read a password?": "getpass",
     "How do I get an environment variable?": "os.getenv",
     "How do I raise an error?": "raise",
+    "How do I catch an exception?": "try",
     "How do I ask the user for input?": "input",
     "How do I cache the results of a function?": "functools.lru_cache",
+    "How do I test my code?": "unittest",
+    "How do I debug a program?": "debugger",
+    "How do I log to a file?": "logging.FileHandler",
+    "How do I profile my code?": "cProfile",
+    "How do I compare two files?": "filecmp",
+    "How do I create a folder?": "os.makedirs",
 }
 NOT_THERE = [
     "How do I install a package?",
@@ -79,6 +86,16 @@ def test_a_generator_is_explained_where_the_language_reference_uses_the_term():
     question = "What is a generator?"
     answer = quote(documentation().search(question, 1), question)
     assert answer.startswith("Yield expressions and statements are only used when defining a generator function")
+
+
+def test_what_the_reference_says_above_a_text_is_not_quoted():
+    answer = quote(documentation().search("debugger", 1), "How do I debug a program?")
+    assert answer.startswith('The module "pdb" defines an interactive source code debugger for Python programs.')
+
+
+def test_of_pages_that_say_the_same_only_the_first_is_quoted():
+    pages = [Page("tea", "Boil the water."), Page("drinks: tea", "Boil the water."), Page("bread", "Bake it.")]
+    assert quote(pages, "How to boil it?") == "Boil the water. [tea]\nBake it. [bread]"
 
 
 def test_pages_that_fit_equally_come_in_the_order_of_how_often_they_say_the_word():

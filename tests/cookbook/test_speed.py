@@ -9,7 +9,7 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cookbook import article, streaming
 from cookbook.backoff import backoff
 from cookbook.rate_limit import RateLimit
 from pocketflow import AsyncBatchNode, AsyncFlow, AsyncNode, BatchNode, Flow, Node
+from pocketflow.stream import stream
 from tests.cookbook.runner import NEEDS, ROOT, ask, environment, run, run_process
 from tests.cookbook.serving import BOUND, slow_model
 from tests.model_server import model_server
@@ -50,6 +51,12 @@ def test_fan_out_joins_its_three_branches(tmp_path: Path):
 def test_streaming_prints_the_answer_to_its_end():
     answer = ask("streaming", "How do I shuffle a list?")
     assert answer == "Shuffle list x in place, and return None.\n"
+
+
+def test_streaming_prints_what_a_model_says_to_its_end():
+    pytest.importorskip("openai", reason=NEEDS)
+    with model_server(lambda prompt: "Use random.shuffle.") as server:
+        assert run("streaming", model=server.environment) == "Use random.shuffle. \n"
 
 
 def test_cpu_batch_counts_the_same_primes_on_processes_and_prints_what_it_measured():
@@ -108,6 +115,25 @@ def test_streaming_stops_at_enter_while_the_model_is_silent_and_gives_its_reques
             output, errors = process.communicate(timeout=60)
         assert model.left.wait(BOUND)
     assert (process.returncode, output, errors) == (0, "\n(stopped; nothing is left running)\n", "")
+
+
+async def test_streaming_has_ended_its_request_once_its_stream_is_closed(monkeypatch: pytest.MonkeyPatch):
+    ended = []
+
+    async def stream_llm(prompt: str, *, offline: Any) -> AsyncIterator[str]:
+        try:
+            yield "It"
+            yield "is"
+        finally:
+            await asyncio.sleep(0)
+            ended.append(prompt)
+
+    monkeypatch.setattr(streaming, "stream_llm", stream_llm)
+    async with contextlib.aclosing(stream(streaming.flow, {"question": "Why?"})) as events:
+        async for event in events:
+            if event["type"] == "chunk":
+                break
+    assert len(ended) == 1
 
 
 @pytest.mark.parametrize("recipe", [streaming, article])

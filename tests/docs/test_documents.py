@@ -17,6 +17,8 @@ from tests.docs.blocks import BLOCK, printed, programs, untimed
 from tests.processes import finished
 
 README = (ROOT / "README.md").read_text()
+RESULTS = (ROOT / "tests/benchmarks/RESULTS.md").read_text()
+MEASURED = re.compile(r"^\| (.+) \| ([\d.]+x) \| (.+) \|$", re.MULTILINE)
 COMPANIONS = [
     name for _, name, _ in pkgutil.walk_packages(pocketflow.__path__, "pocketflow.") if "__main__" not in name
 ]
@@ -62,3 +64,18 @@ def test_the_readme_has_at_most_three_hundred_lines_and_links_to_what_is_there()
     assert len(README.splitlines()) <= 300
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize(("what", "ratio", "baseline"), MEASURED.findall(README))
+def test_a_ratio_of_the_readme_is_that_of_the_results(what: str, ratio: str, baseline: str):
+    row = rf"^\| {re.escape(what)}(, SQLite)? \| {ratio} \| .* \| {re.escape(baseline)} \|"
+    assert re.search(row, RESULTS, re.MULTILINE)
+
+
+@pytest.mark.parametrize("database", ["SQLite", "PostgreSQL"])
+def test_the_kills_of_the_readme_are_those_of_the_results(database: str):
+    told = re.search(rf"([\d,]+)(?: kills)? on {database}", README)
+    measured = re.search(rf"^{database}: (\d+) kills .* nothing that was finished ran again$", RESULTS, re.MULTILINE)
+    assert told
+    assert measured
+    assert told[1].replace(",", "") == measured[1]

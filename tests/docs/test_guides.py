@@ -41,7 +41,7 @@ def test_a_program_of_the_guide_for_assistants_prints_what_stands_below_it(
     assert printed(code, tmp_path) == (output or "")
 
 
-FRAMEWORKS = ["pocketflow", "asyncio", "pydantic_graph", "langgraph", "burr", "hamilton", "pocketflow"]
+FRAMEWORKS = ["pocketflow", "asyncio", "pydantic_ai", "pydantic_graph", "langgraph", "burr", "hamilton", "pocketflow"]
 
 
 @pytest.mark.parametrize(("number", "framework"), list(enumerate(FRAMEWORKS)), ids=str)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cookbook.runner import OFFLINE, ROOT, call, environment, run_process
+from tests.cookbook.runner import NEEDS, OFFLINE, ROOT, call, environment, run_process
 from tests.journal import server
-from tests.processes import finished
+from tests.model_server import Silence, model_server
+from tests.processes import finished, started
 
 
 def test_durable_is_killed_twice_and_pays_again_only_for_what_was_in_flight():
@@ -22,9 +24,9 @@ def test_durable_is_killed_twice_and_pays_again_only_for_what_was_in_flight():
     assert re.fullmatch(bill, lines[-1])
 
 
-def drafted(folder: Path, text: str) -> tuple[str, str]:
+def drafted(folder: Path, *arguments: str) -> tuple[str, str]:
     """What the recipe prints in a process of its own, to stdout and to stderr, when it runs in that folder."""
-    command = [sys.executable, "-W", "error", "-m", "cookbook.human_in_the_loop", text]
+    command = [sys.executable, "-W", "error", "-m", "cookbook.human_in_the_loop", *arguments]
     done = finished(command, cwd=folder, env={**environment(), "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
@@ -59,8 +61,24 @@ def test_human_in_the_loop_takes_no_answer_where_nothing_waits_and_no_request_wh
     assert call("human_in_the_loop", "--answer", "yes") == (2, "", "No run waits for an answer.\n")
     assert list(tmp_path.iterdir()) == []
     approve("My tea is cold.")
-    assert call("human_in_the_loop", "My lamp is broken.") == (2, "", "A run waits: answer it first.\n")
+    assert call("human_in_the_loop", "My lamp is broken.") == (2, "", "A run has begun: go on without a request.\n")
     assert approve("--answer", "no") == ("Not sent.\n", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_human_in_the_loop_that_was_killed_before_it_could_ask_asks_and_takes_no_answer_before(tmp_path: Path):
+    pytest.importorskip("openai", reason=NEEDS)
+    command = [sys.executable, "-u", "-m", "cookbook.human_in_the_loop"]
+    with model_server(lambda prompt: Silence()) as server:
+        settings = {**environment(server.environment), "PYTHONPATH": str(ROOT)}
+        with started(command, cwd=tmp_path, env=settings, stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            assert process.stdout.readline() == "(drafting)\n"  # which the model never ends
+            process.kill()
+            process.wait(60)
+    out, _ = drafted(tmp_path, "--answer", "yes")
+    assert out.startswith("(drafting)\nSend this?")
+    assert drafted(tmp_path, "--answer", "yes")[0].startswith("Sent: We are sorry")
     assert list(tmp_path.iterdir()) == []
 
 
