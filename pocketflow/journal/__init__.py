@@ -391,11 +391,12 @@ class Journal:
 
     def _delete(self, run_ids: list[str]) -> None:
         def work() -> None:
-            for run_id in run_ids:
-                if self.store.is_alive(self._past(run_id).last.token):
-                    raise RunBusy(f"{run_id!r} is being run: wait for it, or stop it")
-            for run_id in run_ids:
-                self.store.delete(run_id)
+            last_records = [self._found(run_id)[-1] for run_id in run_ids]
+            for last in last_records:
+                if self.store.is_alive(last.token):
+                    raise RunBusy(f"{last.run_id!r} is being run: wait for it, or stop it")
+            for last in last_records:
+                self.store.delete(last)
 
         self.writer.do(work)
         if run_ids:

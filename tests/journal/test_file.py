@@ -276,7 +276,7 @@ def test_a_malicious_file_runs_nothing(tmp_path: Path):
             name = f"{n}'; DROP TABLE runs; --"
             journal.run(pf.Flow(pf.Node()), {"x": 1}, run_id=name)
             records = journal.store.records(name)
-            journal.store.delete(name)
+            journal.store.delete(records[-1])
             changes, result = json.dumps([["set", ["x"], value]]), json.dumps(value)
             journal.store.add_run(
                 [it if it.kind == "status" else it._replace(changes=changes, value=result) for it in records]
