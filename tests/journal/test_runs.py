@@ -650,6 +650,16 @@ def test_a_closed_journal_says_so(journal: Journal):
         run(journal, pf.Flow(Say([], "a")), {})
 
 
+def test_a_journal_that_nobody_closed_is_closed_wherever_it_is_collected(where: str):
+    """Also in the thread that writes, which cannot wait for its own end."""
+    journals = [Journal(where)]
+    writer = journals[0].writer
+    writer.submit(journals.clear, writes=None).result(30)
+    assert writer.thread
+    writer.thread.join(30)
+    assert (writer.is_closed, writer.thread.is_alive()) == (True, False)
+
+
 def test_a_run_whose_journal_was_closed_goes_on_in_another(journal: Journal, where: str):
     class Close(pf.Node):
         def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
