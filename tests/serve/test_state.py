@@ -306,6 +306,22 @@ async def test_of_a_run_that_failed_its_history_says_where(make: Any, tmp_path: 
     assert brief(past) == brief(live)
 
 
+async def test_where_an_older_history_does_not_say_where_a_run_failed_all_that_had_begun_failed(tmp_path: Any):
+    flow = one_fails_beside_another()
+    past = State(Graph(flow))
+    with Journal(tmp_path / "runs.db") as journal:
+        with pytest.raises(LookupError):
+            await journal.run_async(flow, {}, run_id="one")
+        rows = journal.history("one")
+    past.restore([{**row, "path": ""} if row["kind"] == "status" else row for row in rows])
+    past.stop("failed", [])
+    assert {Graph(flow)[id].name: node["state"] for id, node in past.nodes.items()} == {
+        "AsyncFlow": "failed",
+        "AsyncParallelFlow": "failed",
+        "SecondHangs": "failed",
+    }
+
+
 async def test_a_node_that_failed_and_was_run_again_is_done(tmp_path: Any):
     flow = chain(Words(), fails := FailsIn("post"))
     with Journal(tmp_path / "runs.db") as journal:
