@@ -121,6 +121,8 @@ async def serve_and_ask(question):
 
 def main():
     question, *url = sys.argv[1:] or [QUESTION]
+    if not question.strip() or url[1:]:
+        sys.exit(print("write one question, in quotes, and one URL at most", file=sys.stderr) or 2)
     try:
         asyncio.run(ask(question, *url) if url else serve_and_ask(question))
     except A2AError as error:

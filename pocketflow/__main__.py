@@ -32,6 +32,7 @@ from pocketflow.text import plain, printable
 
 PROGRAM = "python -m pocketflow" if Path(sys.argv[0]).stem == "__main__" else "pocketflow"
 TOKEN = "POCKETFLOW_TOKEN"
+ASCII = str.maketrans("─│┌┐└┘├┤┬┴┼╭╮╰╯╴╵╶╷▼▲◀●↺", "-|+++++++++++++-|-|v^<o@")  # for a terminal without Unicode
 FAILED, UNUSABLE, PAUSED, INTERRUPTED, CLOSED, TERMINATED = 1, 2, 3, 130, 141, 143
 
 DESCRIPTION = f"""\
@@ -187,7 +188,8 @@ def _draw(args: argparse.Namespace) -> None:
 
     pictures = {"svg": to_svg, "text": to_text, "mermaid": to_mermaid}
     kind = args.kind or ("text" if args.stdout.isatty() else "mermaid")
-    _write(args, pictures[kind](_load(args)))
+    picture = pictures[kind](_load(args))
+    _write(args, picture if _is_unicode(args) else picture.translate(ASCII))
 
 
 def _list(args: argparse.Namespace) -> None:
@@ -356,6 +358,8 @@ def _watched(args: argparse.Namespace) -> Iterator[None]:
             from pocketflow.progress import Progress
 
             stack.enter_context(Progress())
+            if args.stdout.isatty() and sys.stderr.isatty():
+                args.stdout = sys.stdout  # so that events stand above the live lines, and not in them
         yield
 
 
@@ -603,12 +607,15 @@ def _tell(*lines: str) -> None:
 
 def _json(args: argparse.Namespace, value: Any, indent: int | None = None) -> str:
     """A value as JSON, which no terminal takes for a command; what JSON does not know as its repr."""
-    is_unicode = (args.stdout.encoding or "").lower().startswith("utf")
     try:
-        text = json.dumps(plain(value), indent=indent, ensure_ascii=not is_unicode)
+        text = json.dumps(plain(value), indent=indent, ensure_ascii=not _is_unicode(args))
     except RecursionError as error:
         raise _End(FAILED, "the result is nested too deeply to be printed") from error
     return "\n".join(map(_escaped, text.split("\n")))
+
+
+def _is_unicode(args: argparse.Namespace) -> bool:
+    return (args.stdout.encoding or "").lower().startswith("utf")
 
 
 def _escaped(line: str) -> str:

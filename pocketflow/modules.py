@@ -102,7 +102,7 @@ def module_named(name: str, base_dir: str | Path | None = None) -> ModuleType:
     plain = list(dict.fromkeys([name, name.replace("-", "_")]))
     tried = [*plain, *(f"pipelines.{candidate}" for candidate in plain)]
     for candidate in tried if base_dir is not None else []:
-        path = Path(base_dir or "", *candidate.split(".")).with_suffix(".py")
+        path = Path(base_dir or "", f"{candidate.replace('.', '/')}.py")
         if path.is_file():
             _importable(Path(base_dir or ""))
             return module_of_file(path)

@@ -80,7 +80,8 @@ class OpenTelemetry(Hook):
 
     def on_event(self, step: Step, event: dict[str, Any]) -> None:
         if event["type"] == "usage" and (around := self._around(step)):
-            read, written = (int(event.get(key) or 0) for key in ("input_tokens", "output_tokens"))
+            tokens = (event.get(key) for key in ("input_tokens", "output_tokens"))
+            read, written = (it if type(it) is int else 0 for it in tokens)
             around.usage.append((event.get("model"), read, written))
 
     def on_retry(self, step: Step, error: Exception, attempt: int, wait: float) -> None:

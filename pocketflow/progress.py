@@ -27,14 +27,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self, TextIO
+from typing import Any, ClassVar, Self, TextIO
 
 from pocketflow import BatchFlow, BatchNode
 from pocketflow.hooks import Hook, Step
 from pocketflow.text import duration, number_of, printable, short
 
 try:
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -86,7 +86,9 @@ class Progress(Hook):
     """
 
     def __init__(self, file: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.file, self.clock = file or _default_file(), clock
+        file = file or _default_file()
+        self.file: Any = file.stream if isinstance(file, _Printer) else file
+        self.clock = clock
         self._lines: dict[Step | None, _Line] = {}
         self._lock, self._blocks = threading.Lock(), 0
         self._screen: _Screen | None = None
@@ -95,7 +97,7 @@ class Progress(Hook):
         with self._lock:
             self._blocks += 1
             if self._blocks == 1 and HAS_RICH and self.file.isatty() and os.environ.get("TERM") != "dumb":
-                self._screen = _Screen(self.file, self._live)
+                self._screen = _Screen.joined(self.file, self._live)
         return super().__enter__()
 
     def __exit__(self, *error: object) -> None:
@@ -104,7 +106,7 @@ class Progress(Hook):
             self._blocks -= 1
             ended, self._screen = (None, self._screen) if self._blocks else (self._screen, None)
         if ended:
-            ended.close()
+            ended.leave(self._live)
 
     def on_start(self, step: Step) -> None:
         is_batch = isinstance(step.node, BatchNode | BatchFlow)
@@ -156,14 +158,17 @@ class Progress(Hook):
                 self.file.flush()
 
     def _live(self) -> Table:
-        """The lines of what runs: a name that is cut where it has to be, a bar, and numbers, which are never cut."""
+        """The lines of what runs: a name and a bar, which give way where they have to, and numbers, which do not."""
         now, table = self.clock(), Table.grid(padding=(0, 1))
         table.add_column()
+        table.add_column()
         table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
+        # Elsewhere an ellipsis is written as an escape, and too wide.
+        is_unicode = (getattr(self.file, "encoding", None) or "utf-8").lower().startswith("utf")
         for line in list(self._lines.values()):
+            name = Text(line.name, "cyan", no_wrap=True, overflow="ellipsis" if is_unicode else "crop")
             bar = ProgressBar(line.total, line.done, width=20) if line.total else ""
-            table.add_row(Text(line.name, "cyan", no_wrap=True, overflow="ellipsis"), bar, line.status(now))
+            table.add_row(name, bar, line.status(now))
         return table
 
 
@@ -190,11 +195,15 @@ class _Screen:
     """Live lines at the bottom of a terminal, and above them what ended, was printed or was logged.
 
     One thread draws it all, ten times a second: nodes, and what they print, never wait for the terminal.
+    There is one screen for all `Progress` that are open, as two would draw over each other.
     """
 
-    def __init__(self, file: TextIO, picture: Callable[[], Table]) -> None:
+    opened: ClassVar[_Screen | None] = None
+    opening = threading.Lock()
+
+    def __init__(self, file: TextIO) -> None:
         self.console = Console(file=file, highlight=False, markup=False, emoji=False)
-        self.picture, self.printers = picture, dict[str, _Printer]()
+        self.pictures, self.printers = list[Callable[[], Table]](), dict[str, _Printer]()
         self.told: deque[Text] = deque()  # and not on the terminal yet
         self.live = Live(
             get_renderable=self.draw, console=self.console, auto_refresh=False, transient=True,
@@ -205,6 +214,21 @@ class _Screen:
         self.closed = threading.Event()
         self.drawing = threading.Thread(target=self.keep_drawing, daemon=True)
         self.drawing.start()
+
+    @classmethod
+    def joined(cls, file: TextIO, picture: Callable[[], Table]) -> _Screen:
+        """The screen, opened if it is not yet, with one more picture in it."""
+        with cls.opening:
+            screen = cls.opened = cls.opened or cls(file)
+            screen.pictures.append(picture)
+            return screen
+
+    def leave(self, picture: Callable[[], Table]) -> None:
+        with self.opening:
+            self.pictures.remove(picture)
+            if not self.pictures:
+                self.close()
+                _Screen.opened = None
 
     def keep_drawing(self) -> None:
         while not self.closed.wait(0.1):
@@ -229,14 +253,14 @@ class _Screen:
                 yield name, printer
 
     def draw(self) -> Any:
-        table = self.picture()
+        pictures = Group(*(picture() for picture in list(self.pictures)))
         for printer in self.printers.values():
             if printer.begun:
                 above = Table.grid()
                 above.add_row(Text.from_ansi(printer.begun))
-                above.add_row(table)
+                above.add_row(pictures)
                 return above
-        return table
+        return pictures
 
     def tell(self, text: str, style: str = "") -> None:
         self.told.append(Text.from_ansi(text, style=style))
@@ -255,15 +279,22 @@ class _Screen:
 
 
 class _Printer(io.TextIOBase):
-    """Stands for stdout or stderr while lines are live: each whole line is written above them."""
+    """Stands for stdout or stderr while lines are live: each whole line is written above them.
+
+    Who keeps it for longer, such as a `redirect_stdout` that ends later, writes to the stream itself.
+    """
 
     def __init__(self, stream: Any, screen: _Screen) -> None:
         self.stream, self.screen = stream, screen
         self.begun = ""  # the line that is not ended yet, as where a model's words are printed as they come
-        self.lock = threading.Lock()
+        self.lock, self.is_over, self.pid = threading.Lock(), False, os.getpid()
 
     def write(self, text: str) -> int:
+        if self.pid != os.getpid():  # forked, to where nothing draws, and nobody gives back a lock
+            return int(self.stream.write(text))
         with self.lock:
+            if self.is_over:
+                return int(self.stream.write(text))
             *lines, self.begun = f"{self.begun}{text}".split("\n")
         for line in lines:
             self.screen.tell(line)
@@ -271,9 +302,13 @@ class _Printer(io.TextIOBase):
 
     def finish(self) -> None:
         with self.lock:
-            rest, self.begun = self.begun, ""
+            rest, self.begun, self.is_over = self.begun, "", True
         if rest:
             self.screen.tell(rest)
+
+    def flush(self) -> None:
+        if self.is_over or self.pid != os.getpid():
+            self.stream.flush()
 
     def isatty(self) -> bool:
         return True

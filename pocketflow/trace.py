@@ -129,7 +129,7 @@ class Trace(Hook):
     def __init__(self, content: bool = False, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self.content, self.clock = content, clock
         self.spans: list[Span] = []  # in the order of their starts
-        self.flows: dict[str, Any] = {}  # by the path of their run
+        self.flows: dict[Span, Any] = {}  # by the span of their run
         self._open: dict[Step | None, Span] = {}
         self._lock = threading.Lock()
 
@@ -141,16 +141,16 @@ class Trace(Hook):
         now = max((span.end for span in trace.spans if span.end), default=0.0)
         trace.clock = lambda: now
         if flow is not None and trace.spans:
-            trace.flows[trace.spans[0].path] = flow
+            trace.flows[trace.spans[0]] = flow
         return trace
 
     def on_start(self, step: Step) -> None:
-        if step.parent is None and step.kind in _VISITS:
-            self.flows.setdefault(step.path, step.node)
         parent = self._open.get(step.parent)
         self._open[step] = span = Span(parent, _kind(step), printable(step.name), printable(step.path), self.clock())
         if self.content and step.input is not None:
             span.content = {"input": _content(step.input)}
+        if step.parent is None and span.is_visit:
+            self.flows[span] = step.node
         self.spans.append(span)
 
     def on_event(self, step: Step, event: dict[str, Any]) -> None:
@@ -178,7 +178,7 @@ class Trace(Hook):
         span = self._open.pop(step)
         span.end, span.state = self.clock(), "failed" if isinstance(error, Exception) else "cancelled"
         if not isinstance(error, asyncio.CancelledError):
-            span.error = short(repr(error), 500)
+            span.error = short(error, 500)
         if span.parent is None:
             span.notes = tuple(short(str(note), 500) for note in getattr(error, "__notes__", ()))
 
@@ -553,7 +553,7 @@ def _chrome(spans: list[Span], now: float) -> str:
 # The page
 
 
-def _page(spans: list[Span], now: float, flows: Mapping[str, Any]) -> str:
+def _page(spans: list[Span], now: float, flows: Mapping[Span, Any]) -> str:
     """The page of the run, with its data in columns of numbers, so that 50,000 steps load quickly."""
     words: dict[str, int] = {}
 
@@ -562,7 +562,8 @@ def _page(spans: list[Span], now: float, flows: Mapping[str, Any]) -> str:
 
     first = spans[0].start if spans else 0.0
     position = {span: index for index, span in enumerate(spans)}
-    nodes = _located(spans, flows)
+    pictures = _pictures(flows.values())
+    nodes = _located(spans, flows, pictures)
     rows = []
     for span in spans:
         start, finish = _microseconds(span.start - first), _microseconds(_end_of(span, now) - first)
@@ -581,7 +582,7 @@ def _page(spans: list[Span], now: float, flows: Mapping[str, Any]) -> str:
             for field in ("usage", "notes", "content")
         },
         "nodes": [[number(name), *row.values()] for name, row in _metrics(spans, ("node",)).items()],
-        "pictures": [to_svg(flow) for flow in flows.values() if len(Graph(flow).nodes) > 1],
+        "pictures": list(dict.fromkeys(pictures.values())),
         "words": list(words),
     }
     page = resources.files("pocketflow").joinpath("trace.html").read_text(encoding="utf-8")
@@ -603,13 +604,24 @@ def _drawn_retries(span: Span, first: float, now: float) -> list[tuple[int, int,
     ]
 
 
-def _located(spans: list[Span], flows: Mapping[str, Any]) -> dict[Span, str]:
-    """The node in the picture of each visit that stands in one."""
-    graphs = {path: Graph(flow) for path, flow in flows.items()}
-    actions: dict[str, Any] = {span.path: span.action for span in spans if span.is_visit}
-    nodes = {}
+def _pictures(flows: Iterable[Any]) -> dict[int, str]:
+    """id of a flow -> its picture; those of one shape have the same. A node alone has none."""
+    return {key: to_svg(flow) for key, flow in {id(it): it for it in flows}.items() if len(Graph(flow).nodes) > 1}
+
+
+def _located(spans: list[Span], flows: Mapping[Span, Any], pictures: dict[int, str]) -> dict[Span, str]:
+    """Of each visit that stands in a picture, the number of the picture and the node, as one word."""
+    numbers = {picture: number for number, picture in enumerate(dict.fromkeys(pictures.values()))}
+    graphs = {key: Graph(flow) for key, flow in {id(it): it for it in flows.values()}.items() if key in pictures}
+    runs: dict[Span, tuple[Span, dict[str, Any]]] = {}  # the outermost span, and the actions of all visits inside it
     for span in spans:
-        graph = graphs.get(span.path.partition("/")[0].partition("[")[0]) if span.is_visit else None
-        if graph and "/~" not in span.path and (node := graph.locate(span.path, actions)):
-            nodes[span] = node
+        runs[span] = runs[span.parent] if span.parent else (span, {})
+        if span.is_visit:
+            runs[span][1][span.path] = span.action
+    nodes = {}
+    for span, (run, actions) in runs.items():
+        flow = id(flows.get(run))
+        is_drawn = span.is_visit and flow in graphs and "/~" not in span.path
+        if is_drawn and (node := graphs[flow].locate(span.path, actions)):
+            nodes[span] = f"{numbers[pictures[flow]]} {node}"
     return nodes

@@ -86,7 +86,7 @@ def arranged(graph: Graph, sizes: Sizes, id: str | None = None) -> Picture:
     for place in _inside(graph, graph.nodes[0].id if id is None else id):
         boxes[place.id] = _box(graph, place, sizes)
     for edge in graph.edges:
-        target = f"{edge.source}/" if edge.target is None else edge.target  # no other id ends so
+        target = f"{edge.source}/{edge.action}/" if edge.target is None else edge.target  # no other id ends so
         if edge.source in boxes and edge.target is None:
             boxes.setdefault(target, Box(None, *sizes.end))
         if target == edge.source and target in boxes:
@@ -279,11 +279,15 @@ class _Layout:
                 self.ends_below[edge.chain[0]].append(number)
                 self.ends_above[edge.chain[-1]].append(number)
             else:
-                self.ends_below[edge.source] += [] if self.is_last(edge.source) else [number]
+                self.ends_below[edge.source] += [] if self.leaves_at_side(edge.source) else [number]
                 self.ends_above[edge.target] += [] if self.is_last(edge.target) else [number]
 
     def is_last(self, id: str) -> bool:
         return self.rows[self.layer[id]][-1] == id and not self.boxes[id].loops
+
+    def leaves_at_side(self, id: str) -> bool:
+        """Whether lanes leave a box at its right side; not where one comes in, as their lines would be one."""
+        return self.is_last(id) and all(edge.chain or edge.target != id for edge in self.edges)
 
     def port_width(self, id: str, number: int) -> float:
         """What an edge needs at a side of a box: at its lower end room for its action too."""
@@ -295,6 +299,8 @@ class _Layout:
         if id not in self.boxes:
             return self.sizes.port
         box = self.boxes[id]
+        if box.place is None:  # its action is wider than the mark
+            return max(box.width, *(self.port_width(id, number) for number in self.ends_above[id]))
         loops = [2 * self.sizes.port + self.sizes.text(word) for word in box.loops]
         return box.width + 2 * max(loops, default=0)  # at both sides, so that the box stays in the middle
 
@@ -342,7 +348,7 @@ class _Layout:
         self.port_below: dict[tuple[str, int], float] = {}
         for ends, ports, end in ((self.ends_above, self.port_above, -2), (self.ends_below, self.port_below, 1)):
             for id, numbers in ends.items():
-                x = self.middle[id] - sum(self.port_width(id, number) for number in numbers) / 2
+                x = self.middle[id] - self.sizes.whole(sum(self.port_width(id, number) for number in numbers) / 2)
                 for _, number in sorted((self.x_of(number, end), number) for number in numbers):
                     width = self.port_width(id, number)
                     ports[id, number] = self.sizes.whole(x + width / 2)
@@ -369,7 +375,7 @@ class _Layout:
     def moves(self, number: int, edge: _Edge) -> Iterator[tuple[int, float, float]]:
         """The ways of an edge through the gaps between layers: the layer above, from x, to x."""
         if not edge.chain:
-            if not self.is_last(edge.source):
+            if not self.leaves_at_side(edge.source):
                 yield self.layer[edge.source], self.port_below[edge.source, number], math.inf
             if not self.is_last(edge.target):
                 yield self.layer[edge.target] - 1, math.inf, self.port_above[edge.target, number]
@@ -400,23 +406,22 @@ class _Layout:
         return self.layer[edge.source] - self.layer[edge.target]
 
     def wire(self, number: int, edge: _Edge) -> Wire:
-        first, last = edge.chain[0], edge.chain[-1]
-        y = self.boxes[first].y + self.boxes[first].height
-        points: list[Point] = []
+        out, into = self.boxes[edge.chain[0]], self.boxes[edge.chain[-1]]
+        points: list[Point] = [(self.port_below[edge.chain[0], number], out.y + out.height)]
         for layer, x, to_x in self.moves(number, edge):
-            points.append((x, y))
+            if points[-1][1] < self.bottom[layer]:  # straight down to here, beside what is taller
+                points.append((x, self.bottom[layer]))
             if x != to_x:
                 track = self.track_y(number, layer)
                 points += [(x, track), (to_x, track)]
-            y = self.top[layer + 1]
-            points.append((to_x, y))
-            y = self.bottom[layer + 1]
-        x, top = points.pop()
+            points.append((to_x, self.top[layer + 1]))
+        x, top = points[-1]
         label_at = (x, top - self.sizes.above_box)
         if label(edge.edge):
             above = top - 1.5 * self.sizes.above_box
-            points.append((x, max(above, points[-1][1])))  # straight down from here, as the action stands there
-        points.append((x, self.boxes[last].y))
+            points[-1] = (x, max(above, points[-2][1]))  # straight down from here, as the action stands there
+        if points[-1][1] < into.y:
+            points.append((x, into.y))
         return Wire(edge.edge, points[::-1] if edge.is_back else points, label_at)
 
     def track_y(self, number: int, layer: int) -> float:
@@ -431,7 +436,7 @@ class _Layout:
         out, into = self.boxes[edge.source], self.boxes[edge.target]
         y, end_y = out.y + self.sizes.whole(out.height / 2), into.y + self.sizes.whole(into.height / 2)
         points: list[Point] = [(out.x + out.width, y)]
-        if not self.is_last(edge.source):
+        if not self.leaves_at_side(edge.source):
             port, y = self.port_below[edge.source, number], self.track_y(number, self.layer[edge.source])
             points = [(port, out.y + out.height), (port, y)]
         points.append((x, y))

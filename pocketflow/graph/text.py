@@ -26,15 +26,19 @@ def to_text(flow: Any) -> str:
         _draw_wire(canvas, wire)
     for wire in picture.wires:
         action, (x, y) = label(wire.edge), wire.label_at
-        canvas.write(round(x) - _width(action) // 2, round(y), action)
+        canvas.write(round(x) - (_width(action) - 1) // 2, round(y), action)
     return str(canvas)
 
 
 def _width(text: str) -> int:
     """How many columns of a terminal a text takes."""
-    return sum(
-        2 if unicodedata.east_asian_width(char) in "WF" else bool(not unicodedata.combining(char)) for char in text
-    )
+    return sum(map(_columns, text))
+
+
+def _columns(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me", "Cf"):  # a mark on the one before, or what joins two
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 SIZES = Sizes(

@@ -33,7 +33,8 @@ of what `Runs` says of it; a STATE has, beside that, "event" (the id of the last
 What is refused is answered with {"error": "a sentence"}: 400 for what makes no sense, 401 without the token
 (`Authorization: Bearer TOKEN`), 403 under another host or for the page of another site, 404, 405, 409 for a run that
 is not as it would have to be, 413 for a body that is too long, 415 for one that is not JSON, 500 for a journal that
-cannot be read and for mistakes of the server, and 503 with `Retry-After` where no more runs can wait.
+cannot be read and for mistakes of the server, and 503 with `Retry-After` where no more runs can wait. Why a run failed
+is its "error"; the traceback is in the log, by the logger `pocketflow.serve.runs`.
 
 Events are Server-Sent Events with JSON as data, and a comment after 15 seconds of silence. They are those of
 `pocketflow.stream`, with "id" (of the node in the graph) and "changes" (new values, to be assigned to a STATE: "run",

@@ -38,6 +38,7 @@ def store_after(rows: list[Json], served: Served | None, before: Json, now: Json
 def timeline_of(rows: list[Json], served: Served | None, status: Any) -> str:
     """The trace of a run as a page; what runs still has lasted until now."""
     trace = Trace.of(rows, served.flow if served else None)
+    trace.flows.clear()  # the graph stands beside it
     if status not in STOPPED:
         trace.clock = time.time
     return trace.html()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import shutil
 import tempfile
 import weakref
@@ -24,6 +25,7 @@ from pocketflow.serve.state import Json, is_inside
 from pocketflow.serve.view import View
 from pocketflow.text import plain
 
+LOG = logging.getLogger(__name__)  # with the traceback of a run that failed
 T = TypeVar("T")
 Rows = list[Json]
 
@@ -32,6 +34,7 @@ REMEMBERED = 50  # runs that were cut short, of which the journal does not know 
 POLL = 2.0  # seconds between two looks at what other processes do in the same journal
 CLOSING = "the server is closing: try again when it is back"
 ADVICE = {"finished": "fork it, to run it from a point in its past", "stopping": "resume it when it has stopped"}
+IN_PYTHON, IN_SHELL = "pass allow_changes=True", "run it from a shell with --allow-changes"  # where a flow has changed
 CHANGING = ("status", "error", "questions", "started", "ended")  # what a run that stops is told with
 
 
@@ -247,7 +250,7 @@ class Runs:
         """
         run = await self.summary(run_id)
         if run_id not in self.lives:
-            rows = await self._ask(self.journal.history, run_id, refused=Unreadable)
+            rows = await self._history(run_id)
             if run_id not in self.lives:  # else it has begun meanwhile
                 return await self._in_thread(self._restored, run, rows)
         return self.lives[run_id].described()
@@ -264,7 +267,7 @@ class Runs:
         if n not in range(len(rows)):
             raise NotFound(no_row(run_id, n, rows))
         now = await self._ask(self.journal.load, run_id, after=n, refused=NotFound)
-        before = await self._ask(self.journal.load, run_id, after=n - 1) if n else {}
+        before = await self._ask(self.journal.load, run_id, after=n - 1, refused=NotFound) if n else {}
         return await self._in_thread(store_after, rows[: n + 1], served, before, now)  # as both may be large
 
     async def trace(self, run_id: str) -> str:
@@ -399,13 +402,17 @@ class Runs:
         """Wait until a run stops, and tell how."""
         assert live.work
         await asyncio.wait([live.work])
-        stopped = outcome(live.work)
+        stopped, is_as_before = outcome(live.work), live.work.cancelled() and live.state.past and not live.state.nodes
+        if stopped["status"] == "failed":
+            LOG.error("%s failed", live.run_id, exc_info=live.work.exception())
         with suppress(JournalError, ValueError, Problem):  # what the journal has is the truth, where it can be read
             [recorded] = await self._in_thread(self.journal.runs, run_id=live.run_id)
             error = recorded["error"] or stopped.get("error")  # a run that the journal refuses has none in there
             stopped = {**recorded, "error": error}
         live.stop(**plain({key: stopped[key] for key in CHANGING if key in stopped}))
         self._tell_all(live.summary)
+        if is_as_before:  # it was stopped as it waited to go on: the journal has its state
+            return self._forget(live)
         asyncio.get_running_loop().call_later(self.linger, self._let_go, live)
 
     async def _resumed(self, run: Json, questions: Rows) -> Live:
@@ -414,7 +421,10 @@ class Runs:
         rows, served = await self._recorded(run_id)
         if served is None:
             raise Conflict(f"{run_id!r} belongs to no flow served here: those are {', '.join(self.flows) or 'none'}")
-        await self._ask(self.journal.check, served.flow, run_id, refused=Conflict)
+        try:
+            await self._ask(self.journal.check, served.flow, run_id, refused=Conflict)
+        except Conflict as error:
+            raise Conflict(str(error).replace(IN_PYTHON, IN_SHELL)) from error
         live = self._reserve({**run, "questions": []}, served, {}, rows)
         live.is_asking = bool(questions)
         return live
@@ -465,8 +475,15 @@ class Runs:
     async def _recorded(self, run_id: str) -> tuple[Rows, Served | None]:
         """The history of a run, and its flow."""
         run = await self.summary(run_id)
-        rows = await self._ask(self.journal.history, run_id, refused=Unreadable)
+        rows = await self._history(run_id)
         return rows, await self._in_thread(self._served, run, rows)
+
+    async def _history(self, run_id: str) -> Rows:
+        try:
+            return await self._ask(self.journal.history, run_id, refused=Unreadable)
+        except Unreadable:
+            await self.summary(run_id)  # raises `NotFound`, where it was deleted meanwhile
+            raise
 
     async def _all(self, run_id: str | None = None) -> dict[str, Json]:
         """All runs, or the one with this id if there is one, by their ids.

@@ -156,7 +156,8 @@ class State:
         text = chunk if isinstance(chunk, str) else f"{shown(chunk)}\n"
         output = self._streamed(event)
         if output is None:
-            return {"output": {**self._put(event, "running", "stream", text)}}
+            cut = max(0, len(text) - LONGEST)
+            return {"output": {**self._put(event, "running", "stream", text[cut:], cut)}}
         output["text"] += text
         if len(output["text"]) > 2 * LONGEST:
             output["cut"] += len(output["text"]) - LONGEST
@@ -188,16 +189,16 @@ class State:
         place = {"type": "result", "path": path} | ({} if item is None else {"item": item})
         if self._streamed(place):
             return None
-        output = self._put(place, "restored" if is_restored else "done", "result", text)
+        output = self._put(place, "restored" if is_restored else "done", "result", _cut(text))
         return {**place, "id": output["id"], "changes": {"output": {**output}}}
 
-    def _put(self, event: Json, state: str, kind: str, text: str) -> Json:
+    def _put(self, event: Json, state: str, kind: str, text: str, cut: int = 0) -> Json:
         path, slot = event["path"], self._slot(event)
         self.outputs.pop(slot, None)  # so that the most recent one is the last
         self.outputs[slot] = output = {
             "slot": slot, "id": self.locate(path), "path": path,
             "label": self._label(path, event.get("item")),
-            "state": state, "kind": kind, "text": text[:LONGEST], "cut": 0,
+            "state": state, "kind": kind, "text": text, "cut": cut,
         }  # fmt: skip
         if len(self.outputs) > OUTPUTS:
             del self.outputs[next(iter(self.outputs))]
@@ -290,6 +291,11 @@ def shown(value: Any) -> str:
         return json.dumps(plain(value), indent=1, ensure_ascii=False)
     except RecursionError:
         return "(nested too deeply to be shown)"
+
+
+def _cut(text: str) -> str:
+    """The beginning of a long text, which says how much is left out."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... and {len(text) - LONGEST:,} characters more"
 
 
 def _whole(value: Any) -> int:

@@ -400,6 +400,8 @@ def test_a_dataflow_that_cannot_run_is_one_line(pf: Run, tmp_path: Path, words: 
         ),
         (["nofile.py:flow"], "nofile.py: no such file"),
         (["nomodule:flow"], "no module 'nomodule' in "),
+        ([""], "no module '' in "),
+        (["/"], "no module '/' in "),
         (["flows.py:number"], "flows.py:number is 5, which is neither a flow nor a node"),
         (["flows.py:make_none"], "flows.py:make_none is None, which is neither a flow nor a node"),
         (["flows.py:make_with"], "flows.py:make_with needs arguments: name a function that makes the flow without any"),
@@ -657,6 +659,15 @@ def test_a_flow_is_drawn_as_mermaid_into_a_pipe_or_as_asked_for(pf: Run):
 def test_a_flow_is_drawn_with_lines_on_a_terminal(pf: Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: True)
     assert "│ Decide │" in pf("draw", "flows.py:typo").out
+
+
+def test_a_flow_is_drawn_in_ascii_where_there_is_no_unicode(pf: Run, monkeypatch: pytest.MonkeyPatch):
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, "cp437"))
+    assert pf("draw", "flows.py:typo", "--text").code == 0
+    drawn = printed.getvalue().decode("ascii").splitlines()
+    assert [line.strip() for line in drawn[:2]] == ["+--------+", "| Decide |"]
+    assert "v" in drawn[-4]
 
 
 def test_the_only_flow_of_a_file_or_module_needs_no_name(pf: Run, tmp_path: Path):

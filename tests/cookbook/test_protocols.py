@@ -234,6 +234,12 @@ def test_a2a_says_in_one_line_that_nobody_answers_at_a_url():
     assert done.stderr.startswith("no answer from the agent: ")
 
 
+@pytest.mark.parametrize("words", [[""], ["How", "do", "I", "sort?"]])
+def test_a2a_says_in_one_line_what_it_takes(words: list[str]):
+    pytest.importorskip("a2a", reason=NEEDS)
+    assert call("a2a", *words) == (2, "", "write one question, in quotes, and one URL at most\n")
+
+
 def test_a2a_tells_that_the_flow_failed_and_keeps_the_reason_to_its_log():
     pytest.importorskip("a2a", reason=NEEDS)
     pytest.importorskip("openai", reason=NEEDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from itertools import combinations, pairwise
@@ -17,6 +18,7 @@ from tests.browser import chromium
 from tests.graph.kit import DEEP, node, small_stack
 from tests.rounds import ROUNDS
 
+SVG = "{http://www.w3.org/2000/svg}"
 ODD = ['"]\nend <b>`#`', "\x00\x1b[31m", "\u202eright", "名前", "e\u0301", "a" * 300, "&amp;", " ", "👩\u200d🔬"]
 
 
@@ -61,7 +63,7 @@ def flows() -> list[Any]:
 def boxes_of(svg: str) -> dict[str, tuple[float, float, float, float]]:
     """data-id -> left, top, right, bottom."""
     found = {}
-    for group in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}g"):
+    for group in ElementTree.fromstring(svg).iter(f"{SVG}g"):
         if "data-id" in group.attrib:
             x, y, width, height = (float(group[1].attrib[key]) for key in ("x", "y", "width", "height"))
             found[group.attrib["data-id"]] = (x, y, x + width, y + height)
@@ -95,11 +97,48 @@ def test_every_node_has_a_place_of_its_own_inside_of_its_flow(flow: Any):
 @pytest.mark.parametrize("flow", flows())
 def test_every_edge_is_drawn_with_its_ends_and_its_action(flow: Any):
     graph = Graph(flow if isinstance(flow, Flow) else Flow(flow))
-    paths = ElementTree.fromstring(to_svg(flow)).iter("{http://www.w3.org/2000/svg}path")
+    paths = ElementTree.fromstring(to_svg(flow)).iter(f"{SVG}path")
     drawn = {tuple(path.get(f"data-{end}") for end in ("source", "action", "target")) for path in paths}
     loops = {edge for edge in graph.edges if edge.source == edge.target}
     assert {(e.source, e.action or "", e.target or "") for e in graph.edges if e not in loops} <= drawn
     assert {edge.source for edge in loops} <= {source for source, _, target in drawn if source == target}
+
+
+@pytest.mark.parametrize("flow", flows())
+def test_every_end_on_purpose_has_its_dot_inside_of_the_picture(flow: Any):
+    svg = ElementTree.fromstring(to_svg(flow))
+    left, _, width, _ = map(float, svg.attrib["viewBox"].split())
+    dots = {(float(it.attrib["cx"]), float(it.attrib["cy"]) - 5) for it in svg.iter(f"{SVG}circle")}
+    ends = [it.attrib["d"] for it in svg.iter(f"{SVG}path") if it.get("data-target") == ""]
+    tips = [tuple(map(float, re.findall(r"[-\d.]+", path)[-2:])) for path in ends]
+    assert len(tips) == len(dots)
+    assert all(any(math.dist(tip, dot) < 0.2 for dot in dots) for tip in tips)
+    for action in svg.iter(f"{SVG}text"):
+        middle, half = float(action.attrib["x"]), 3 * len(action.text or "")  # narrower than any font
+        assert action.get("text-anchor") != "middle" or left < middle - half < middle + half < left + width
+
+
+def test_an_edge_beside_a_tall_flow_bends_before_it_and_not_across_it():
+    ask, inner, answer = node("Ask"), Flow(agent()), node("Answer")
+    ask - "look" >> inner
+    ask >> answer
+    svg = to_svg(Flow(ask))
+    _, top, _, bottom = boxes_of(svg)["Flow/Flow"]
+    [path] = re.findall(r'd="([^"]+)"[^>]*data-target="Flow/Answer"', svg)
+    [curve] = re.findall(r"C([-\d. ]+)", path)
+    assert all(float(y) <= top for y in curve.split()[1::2])
+    assert top < float(path.split()[-1]) < bottom
+
+
+def test_a_way_back_does_not_leave_a_box_where_another_one_arrives():
+    nodes = [node(f"S{number}") for number in range(5)]
+    for one, other in pairwise(nodes):
+        one >> other
+    nodes[4] - "retry" >> nodes[2]
+    nodes[2] - "restart" >> nodes[0]
+    paths = dict(re.findall(r' d="([^"]+)"[^>]*data-action="(retry|restart)"', to_svg(nodes[0])))
+    ends = {action: re.findall(r"[-\d.]+", path) for path, action in paths.items()}
+    assert ends["restart"][:2] != ends["retry"][-2:]
 
 
 def test_an_svg_needs_no_style_and_no_script():
@@ -115,7 +154,7 @@ def test_an_svg_shows_any_name():
         nodes[-1].name = name
     for one, other in pairwise(nodes):
         one.next(other, one.name)
-    texts = [it.text for it in ElementTree.fromstring(to_svg(nodes[0])).iter("{http://www.w3.org/2000/svg}text")]
+    texts = [it.text for it in ElementTree.fromstring(to_svg(nodes[0])).iter(f"{SVG}text")]
     assert {"\ufffd\ufffd[31m", "\ufffdright", "名前", "&amp;", "👩\u200d🔬", "a" * 59 + "…"} <= set(texts)
 
 
@@ -174,7 +213,7 @@ AGENT = """\
           │  ▲  │
     ┌─────┘  │  └────┐
     │    ┌───┘       │
- search  │        answer
+  search │         answer
     ▼    │           ▼
 ┌───┴────┴──┐   ┌────┴───┐
 │  Search   │   │ Answer │
@@ -209,6 +248,34 @@ def test_branches_in_a_terminal():
     assert to_text(AsyncFlow(read)) == NESTED
 
 
+ENDS = """\
+       ╭─────────────╮
+       │   Review    │
+       ╰─┬──┬──┬──┬──╯
+ ┌───────┘  │  │  └───────────┐
+ │      ┌───┘  └──┐           │
+ x     yes    not at all      b
+ │      │         │           ▼
+ │      │         │        ┌──┴─┐
+ ●      ●         ●        │ B  │
+                           └────┘"""
+
+
+def test_several_ends_on_purpose_in_a_terminal():
+    review = node("Review")
+    for action in ("x", "yes", "not at all"):
+        review - action >> None
+    review - "b" >> node("B")
+    assert to_text(review) == ENDS
+
+
+def test_actions_to_one_node_stand_apart_in_a_terminal():
+    check, fix = node("Validate"), node("Fix")
+    for action in ("missing", "wrong type", "too long", "too short"):
+        check - action >> fix
+    assert "missing wrong type too long too short" in to_text(check)
+
+
 def test_a_loop_and_an_end_on_purpose_in_a_terminal():
     ask = node("Ask")
     ask - "again" >> ask
@@ -231,6 +298,8 @@ def test_a_terminal_gets_no_control_characters_and_wide_ones_have_their_width():
     it = node("A")
     it.name = "名前\x1b[31m\u202e"
     assert to_text(it).splitlines()[:2] == ["╭────────────╮", "│ 名前\ufffd[31m\ufffd │"]
+    it.name = "ดี न्ह"  # with a mark above, and one below
+    assert to_text(it).splitlines()[:2] == ["╭──────╮", f"│ {it.name} │"]
 
 
 # Mermaid

@@ -157,6 +157,16 @@ def test_the_tokens_of_all_calls_of_a_visit_are_on_its_span_and_on_no_other():
     assert "gen_ai.usage.input_tokens" not in spans["Node"].attributes
 
 
+def test_tokens_that_are_no_numbers_count_nothing_and_fail_no_run():
+    class Odd(Node):
+        def exec(self, prep_res):
+            emit({"type": "usage", "model": None, "input_tokens": "many", "output_tokens": [1]})
+            emit({"type": "usage", "input_tokens": 3})
+
+    told = spans_of(Flow(Odd()))["Odd"].attributes
+    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (3, 0)
+
+
 def test_the_action_is_an_attribute():
     assert spans_of(Ask())["invoke_workflow Ask"].attributes["pocketflow.action"] == "found"
 

@@ -142,7 +142,7 @@ class Studio:
         return self.one("#values > div", has=self.page.locator("dt b", has_text=re.compile(f"^{re.escape(key)}$")))
 
     def tab(self, name: str) -> None:
-        self.page.get_by_role("tab", name=name).click()
+        self.page.locator("#tabs").get_by_role("button", name=name).click()
 
     def hide(self, is_hidden: bool) -> None:
         """What a browser does to a tab behind others; Playwright keeps all of them in front."""

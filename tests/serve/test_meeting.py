@@ -64,6 +64,23 @@ async def test_a_page_hears_that_another_process_has_deleted_a_run(tmp_path: Pat
             await page.aclose()
 
 
+class Deleting(Journal):
+    """A journal whose runs are deleted by another process before their history is read."""
+
+    def history(self, run_id: str) -> list[dict[str, Any]]:
+        self.delete(run_id)
+        return super().history(run_id)
+
+
+async def test_a_run_that_is_deleted_while_it_is_read_is_not_found(tmp_path: Path):
+    with Deleting(tmp_path / "runs.db") as journal:
+        for ask in (Runs.get, Runs.history, Runs.store, Runs.trace):
+            journal.create(flow := chain(Count()), {}, run_id="one")
+            async with Runs(journal, {"count": flow}) as runs:
+                with pytest.raises(NotFound, match="there is no run 'one'"):
+                    await ask(runs, "one")
+
+
 async def test_the_tag_flow_of_another_program_may_be_anything(tmp_path: Path):
     flow = chain(Count())
     with Journal(tmp_path / "runs.db") as there:
@@ -79,7 +96,7 @@ async def test_a_flow_that_has_changed_is_told_before_a_run_goes_on_and_before_a
         await stopped(runs, "one")
     async with Runs(tmp_path / "runs.db", {"ask": chain(Count(), Words(), Ask())}) as runs:
         for refused in (runs.resume("one"), runs.answer("one", "yes")):
-            with pytest.raises(Conflict, match="the graph of 'one' changed"):
+            with pytest.raises(Conflict, match="the graph of .one. changed.* from a shell with --allow-changes$"):
                 await refused
         state = await runs.get("one")
         assert (state["status"], len(state["questions"])) == ("paused", 1)

@@ -266,6 +266,22 @@ async def test_a_run_that_waits_for_its_turn_can_be_stopped():
         assert (await stopped(runs, "second"))["status"] == "finished"
 
 
+async def test_a_run_that_is_stopped_as_it_waits_to_go_on_stands_as_before():
+    gate = Gate()
+    flows = {"words": chain(Words(gate=gate)), "fail": chain(Count(), Fail())}
+    async with Runs(flows=flows, limit=1) as runs:
+        await runs.start("fail", {}, "second")
+        await stopped(runs, "second")
+        await runs.start("words", {}, "first")
+        await gate.reached.wait()
+        await runs.resume("second")
+        await runs.cancel("second")
+        state = await runs.get("second")
+        assert (state["status"], state["nodes"]["AsyncFlow/Count"]["state"]) == ("failed", "done")
+        assert [output["text"] for output in state["outputs"]] == ["Count 1"]
+        gate.open.set()
+
+
 async def test_what_has_stopped_cannot_be_stopped():
     async with Runs(flows={"words": chain(Words())}) as runs:
         run_id = await runs.start("words", {})
@@ -298,6 +314,15 @@ async def test_a_run_that_failed_says_why_and_where_and_can_be_resumed():
         }  # fmt: skip
         await runs.resume(run_id)
         assert (await stopped(runs, run_id))["nodes"]["AsyncFlow/Count"]["state"] == "restored"
+
+
+async def test_the_log_has_the_traceback_of_a_run_that_failed(caplog: pytest.LogCaptureFixture):
+    async with Runs(flows={"fail": chain(Fail())}) as runs:
+        await runs.start("fail", {}, "monday")
+        await stopped(runs, "monday")
+    [record] = caplog.records
+    assert (record.name, record.getMessage()) == ("pocketflow.serve.runs", "monday failed")
+    assert "in exec_async" in caplog.text
 
 
 async def test_a_sync_flow_ends_with_the_step_at_which_it_is_stopped():

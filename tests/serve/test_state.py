@@ -433,6 +433,20 @@ def test_of_a_long_output_the_end_is_kept_and_what_is_missing_is_counted():
     assert len(output["text"]) + output["cut"] == 5 * LONGEST
 
 
+def test_of_a_long_first_chunk_the_end_is_kept_too():
+    state = State(Graph(chain(Words())))
+    state.apply(chunk("AsyncFlow/0:Words", "x" + "y" * LONGEST))
+    [output] = state.outputs.values()
+    assert (output["text"], output["cut"]) == ("y" * LONGEST, 1)
+
+
+def test_of_a_long_result_the_beginning_is_kept_and_says_how_much_is_missing():
+    state = State(Graph(chain(Words())))
+    state.put_result("AsyncFlow/0:Words", None, "x" * (LONGEST + 1234), is_restored=False)
+    [output] = state.outputs.values()
+    assert output["text"] == "x" * LONGEST + "... and 1,234 characters more"
+
+
 def test_of_many_outputs_the_last_are_kept():
     state = State(Graph(chain(Words())))
     for item in range(OUTPUTS + 10):

@@ -22,7 +22,7 @@ def page_in(browser: Any, width: int = 1280, scheme: str = "light", **options: A
     context = browser.new_context(**options) if options or not browser.contexts else browser.contexts[0]
     page = context.pages[0] if context.pages else context.new_page()
     page.set_viewport_size({"width": width, "height": 800})
-    page.emulate_media(color_scheme=scheme)
+    page.emulate_media(media="screen", color_scheme=scheme)
     page.mouse.move(0, 0)
     return page
 
@@ -129,6 +129,14 @@ def traced(flow: pf.AsyncFlow) -> Trace:
     return trace
 
 
+def steps_in_a_row(number: int) -> Trace:
+    trace = Trace(clock=lambda: 1.0)
+    flow = Span(None, "flow", "Flow", "Flow", 0.0, 1.0, "done")
+    spans = (Span(flow, "node", f"N{n}", f"Flow/{n}:N{n}", n / number, (n + 1) / number) for n in range(number))
+    trace.spans = [flow, *spans]
+    return trace
+
+
 def many_steps(count: int) -> Trace:
     """Forty lanes of steps of a millisecond, in a trace of which the clock has stopped."""
     trace = Trace(clock=lambda: count / 40 / 1000 + 1)
@@ -211,6 +219,27 @@ def test_a_click_on_a_bar_opens_its_card_and_escape_closes_it(opened: Opened):
     assert opened.page.locator("#card").is_hidden()
 
 
+def test_enter_goes_on_from_visit_to_visit(opened: Opened):
+    opened.page.mouse.click(*opened.place_of("exec[1]"))
+    opened.page.get_by_role("button", name="Next").focus()
+    opened.page.keyboard.press("Enter")
+    opened.page.keyboard.press("Enter")
+    assert opened.facts()["path"] == "AsyncFlow/1:Call/exec[3]"
+    opened.page.keyboard.press("Enter")  # at the last one this closes the card
+    assert opened.page.locator("#card").is_hidden()
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_card_of_a_failure_does_not_cover_its_bar(browser: Any, tmp_path: Path, width: int):
+    trace = steps_in_a_row(100)
+    trace.spans[40].state = trace.spans[0].state = "failed"
+    opened = Opened(browser, trace, tmp_path, width=width)
+    opened.page.locator("#failures button").click()
+    opened.settle()
+    bar, card = (opened.page.locator(place).bounding_box() for place in (".track.chosen", "#card"))
+    assert 0 < bar["y"] < bar["y"] + bar["height"] <= card["y"]
+
+
 def test_a_track_name_shows_the_visit_and_its_action(opened: Opened):
     opened.page.locator(".track").get_by_role("button", name="Fetch").click()
     assert opened.facts()["action"] == "found"
@@ -238,6 +267,22 @@ def test_the_graph_shows_what_ran_how_often_and_how_long(browser: Any, tmp_path:
     graph.locator("[data-id='Flow/Loop']").focus()
     opened.page.keyboard.press("Enter")
     assert opened.page.text_content("#card h2") == "Loop"
+    assert opened.troubles == []
+
+
+def test_flows_of_one_name_have_a_picture_for_each_shape(browser: Any, tmp_path: Path):
+    def flow(*names: str) -> pf.Flow:
+        nodes = [type(name, (pf.Node,), {})() for name in names]
+        nodes[0] >> nodes[1]
+        return pf.Flow(nodes[0])
+
+    with Trace() as trace:
+        for it in (flow("Load", "Embed"), flow("Ask", "Load"), flow("Ask", "Load")):
+            it.run({})
+    opened = Opened(browser, trace, tmp_path)
+    pictures = opened.page.locator("#pictures svg")
+    counts = [pictures.nth(number).locator("text.count").all_text_contents() for number in range(pictures.count())]
+    assert [sum(not word.endswith("s") for word in words) for words in counts] == [0, 2]
     assert opened.troubles == []
 
 
@@ -414,14 +459,44 @@ def test_fifty_thousand_steps_load_and_zoom(browser: Any, tmp_path: Path):
 
 
 def test_of_very_many_tracks_the_first_are_there_and_the_rest_a_click_away(browser: Any, tmp_path: Path):
-    trace = Trace(clock=lambda: 1.0)
-    flow = Span(None, "flow", "Flow", "Flow", 0.0, 1.0, "done")
-    trace.spans = [flow, *(Span(flow, "node", f"N{n}", f"Flow/{n}:N{n}", n / 500, (n + 1) / 500) for n in range(300))]
-    opened = Opened(browser, trace, tmp_path)
+    opened = Opened(browser, steps_in_a_row(300), tmp_path)
     assert opened.page.locator(".track canvas").count() == 1 + 120
     opened.page.get_by_role("button", name="Show 181 more tracks").click()
     opened.page.locator(".track canvas").nth(301).wait_for(state="attached")  # click does not wait for what it leads to
     assert opened.page.locator(".track canvas").count() == 1 + 301
+
+
+def test_tokens_are_added_up_over_more_items_than_a_call_takes(browser: Any, tmp_path: Path):
+    opened = Opened(browser, steps_in_a_row(1), tmp_path)
+    opened.page.evaluate("() => { children[0] = new Array(300_000).fill(1); run.usage[1] = [[null, 2, 1]]; }")
+    assert opened.page.evaluate("() => tokensOf(0).slice(0, 2)") == [600_000, 300_000]
+
+
+def test_a_track_is_as_high_before_it_is_drawn_as_after(browser: Any, tmp_path: Path):
+    opened = Opened(browser, steps_in_a_row(100), tmp_path)
+    heights = "() => tracks.map(track => track.canvas.getBoundingClientRect().height)"
+    assert set(opened.page.evaluate(heights)) == {24}
+
+
+def test_all_tracks_are_printed_and_dark_ones_on_white(browser: Any, tmp_path: Path):
+    opened = Opened(browser, steps_in_a_row(100), tmp_path, scheme="dark")
+    opened.page.emulate_media(media="print", color_scheme="dark")
+    opened.settle()
+    assert opened.page.evaluate("() => theme.paper") == "#fff"
+    assert sum(opened.color_of("99:N99", 0.5)) > 0
+    assert opened.page.evaluate("() => tracks.at(-1).canvas.width === Math.round(width() * devicePixelRatio)")
+
+
+def test_the_time_on_a_node_is_rounded(browser: Any, tmp_path: Path):
+    opened = Opened(browser, Trace(), tmp_path)
+    assert opened.page.evaluate("() => [999, 1230, 41600, 2e6].map(brief)") == ["999 µs", "1.2 ms", "42 ms", "2.00 s"]
+
+
+def test_the_time_of_a_cancelled_flow_can_be_read_on_its_bar(browser: Any, tmp_path: Path):
+    trace = steps_in_a_row(3)
+    trace.spans[0].state = "cancelled"
+    opened = Opened(browser, trace, tmp_path)
+    assert opened.page.evaluate("() => [isWhole(0), isWhole(1)]") == [True, True]
 
 
 @pytest.mark.parametrize("width", [400, 1280])

@@ -150,6 +150,16 @@ def test_an_error_stands_once_where_it_arose(clock: Clock, phase: str, lines: li
     assert [line.replace("+0 us 0 us ", "") for line in words(trace)] == lines
 
 
+def test_an_error_that_cannot_be_printed_stays_the_error_of_the_run():
+    class Odd(Exception):
+        def __repr__(self) -> str:
+            raise ValueError("not now")
+
+    with pytest.raises(Odd), Trace() as trace:
+        named("Ask", exec=failing(Odd()))().run({})
+    assert "Odd instance at" in (trace.spans[0].error or "")
+
+
 def test_what_is_no_exception_cancels_and_does_not_fail(clock: Clock):
     trace = Trace(clock=clock)
     run_failing(named("Ask", exec=failing(Pause("who?")))(), trace, Pause)
@@ -349,7 +359,7 @@ def test_the_history_of_a_flow_tells_branches_from_entries():
     kinds = {span.path: span.kind for span in Trace.of(rows, flow).spans}
     assert kinds["AsyncFlow/0:AsyncParallelFlow[1]"] == "branch"
     assert {span.kind for span in Trace.of(rows).spans} == {"flow", "entry", "node"}
-    assert '"AsyncFlow/AsyncParallelFlow[1]/Node"' in Trace.of(rows, flow).html()
+    assert '"0 AsyncFlow/AsyncParallelFlow[1]/Node"' in Trace.of(rows, flow).html()
 
 
 class Ask(pf.Node):

@@ -60,7 +60,7 @@ function fieldOf({ type, required, default: usual }) {
 function labelOf({ name, type, required, field }) {
   const kind = { store: "a JSON object", json: "JSON", int: "a whole number", float: "a number" }[type];
   const hint = joined([kind, !required && type !== "bool" && "optional"]);
-  return element(`label.${type}`, {}, name, " ", element("small", {}, hint), field);
+  return element("label", {}, ...(type === "bool" ? [field, " ", name] : [name, " ", element("small", {}, hint), field]));
 }
 
 /** The name and the JSON text of an input; null where it is left out. A mistake is marked in its field. */
@@ -74,8 +74,6 @@ function textOf({ name, type, required, default: usual, field }) {
   } catch (error) {
     mark(field, "aria-invalid", "true");
     field.focus();
-    const at = +/position (\d+)/.exec(error.message)?.[1]; // as most browsers say it
-    if (at >= 0) field.setSelectionRange(at, at + 1);
     throw fields.length > 1 ? new Error(`${name}: ${error.message}`) : error;
   }
 }
@@ -95,9 +93,15 @@ function expected(text, pattern, advice) {
 
 // Questions
 
+try {
+  find("by").value = localStorage.by ?? "";
+  find("by").onchange = ({ target }) => (localStorage.by = target.value);
+} catch {} // where a browser keeps nothing
+
 /** A band for each question. What is half written in one stays there. */
 export function drawQuestions() {
   list("questions", state.run?.questions ?? [], ({ path }) => `${state.id} ${path}`, makeQuestion);
+  set("by", { hidden: !state.run?.questions.length });
   const disabled = state.busy.has(state.id);
   for (const button of find("questions").querySelectorAll("button")) set(button, { disabled });
 }

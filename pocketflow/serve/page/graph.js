@@ -63,15 +63,13 @@ function write(badge, text) {
 }
 
 function drawNode(box, id, node) {
-  const words = box.name + (node ? `: ${spoken(node)}` : "");
   const at = row() ? row().id === id : node?.state === "running";
   if (at && !box.isAt) reveal(box);
   box.isAt = at;
   mark(box.group, "data-state", node?.state);
   mark(box.group, "data-now", row()?.id === id ? "" : null);
   mark(box.group, "aria-pressed", state.node === id);
-  mark(box.group, "aria-label", words);
-  set(box.title, { textContent: words });
+  set(box.title, { textContent: box.name + (node ? `: ${spoken(node)}` : "") }); // screen readers say it
   write(box.mark, MARKS[node?.state] ?? "");
   write(box.visits, node?.visits > 1 ? `×${node.visits}` : "");
   write(box.retries, node?.retries ? `⟳${node.retries}` : "");

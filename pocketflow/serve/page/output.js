@@ -46,7 +46,7 @@ function makeCard() {
 }
 
 function drawCard(card, { label, state, kind, text, cut }) {
-  const { parts } = card, isUsual = state === "running" || state === "done";
+  const { parts } = card, isUsual = ["running", "done", "restored"].includes(state);
   const isGrowing = [state, card.dataset.state].includes("running");
   mark(card, "data-state", state);
   setSign(parts.sign, state);

@@ -1,5 +1,6 @@
 // What the server is asked for, and what it tells.
 
+import { find } from "./dom.js";
 import { TOLD, changed, chosen, row, state, toldFlows, toldMoment } from "./state.js";
 
 const RETRY = 2000; // milliseconds until a connection that was refused is tried again
@@ -10,8 +11,7 @@ export const timelineOf = id => urlOf(id, "/trace");
 
 /** What the server answers to a JSON text. Where it refuses, an Error with its words. */
 async function call(method, url, body) {
-  const headers = method === "GET" ? {} : { "Content-Type": "application/json" };
-  const answer = await fetch(url, { method, headers, body });
+  const answer = await fetch(url, { method, headers: { "Content-Type": "application/json" }, body });
   if (answer.status === 401) location.reload(); // the server then asks for the token
   const told = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(told.error ?? `The server answered ${answer.status}.`);
@@ -42,7 +42,7 @@ const post = (rest, body = {}) => attempt(id => call("POST", urlOf(id, rest), JS
 
 export const stop = () => post("/stop");
 export const resume = () => post("/resume");
-export const answer = (path, value) => post("/answer", { value, path, by: "web" });
+export const answer = (path, value) => post("/answer", { value, path, by: find("by").value.trim() || "web" });
 export const remove = id => attempt(() => call("DELETE", urlOf(id)), id);
 
 /** A new run that goes on from the moment that is looked at. */

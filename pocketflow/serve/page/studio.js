@@ -34,9 +34,13 @@ function drawRail() {
   list("flows", flows, ({ slug }) => slug, ({ slug, name }) => element("option", { value: slug }, name));
   set("flows", { value: state.flow ?? "" });
   set("new", { disabled: !canStart() });
-  list("runs", state.runs ?? [], ({ run_id }) => run_id, makeRun, drawRun);
-  const none = "No runs yet. Start one above, or from the command line.";
-  say("no-runs", state.runs?.length === 0 ? none : state.more && `${plural(state.more, "older run")} not shown.`);
+  const { runs, more } = state, words = find("filter").value.toLowerCase().split(" ");
+  const found = (runs ?? []).filter(run => words.every(word => !word || wordsOf(run).includes(word)));
+  const stop = found.find(({ run_id }) => run_id === state.id) ?? found[0]; // of the Tab key: arrow keys go on from it
+  list("runs", found, ({ run_id }) => run_id, makeRun, (item, run) => drawRun(item, run, run === stop ? 0 : -1));
+  const none = "No runs yet. Start one above.";
+  say("no-runs", runs?.length === 0 ? none : more && `${plural(more, "older run")} not shown.`);
+  set("filter", { hidden: !runs?.length });
 }
 
 const canStart = () => state.flows?.get(state.flow)?.findings.length === 0;
@@ -50,20 +54,22 @@ function makeRun({ run_id: id }) {
 
 const isSure = id => confirm(`Delete ${id}? What was recorded of it will be gone for good.`);
 
-function drawRun({ parts }, run) {
+const wordsOf = run => JSON.stringify([flowOf(run), startOf(run), ...Object.values(run)]).toLowerCase();
+
+function drawRun({ parts }, run, tabIndex) {
   const { run_id, status, questions } = run;
   setSign(parts.sign, status);
-  say(parts.name, run_id.replace(`${run.flow}-`, ""));
+  say(parts.name, run_id);
   say(parts.time, timeOf(run));
-  say(parts.facts, joined([status, questions.length && "asks you", flowOf(run)]));
+  say(parts.facts, joined([questions.length ? "asks you" : status, startOf(run).replace(/, \d{4}/, ""), flowOf(run)]));
   mark(parts.run, "aria-current", run_id === state.id ? "true" : null);
-  const tabIndex = run_id === (state.id ?? state.runs[0].run_id) ? 0 : -1; // arrow keys lead to the others
   set(parts.run, { tabIndex });
   set(parts.remove, { tabIndex, hidden: isLive(run) });
 }
 
 const flowOf = run => state.flows?.get(run.flow)?.name ?? run.flow;
-const startOf = run => new Date(run.started).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" });
+const START = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
+const startOf = run => START.format(new Date(run.started));
 const timeOf = run => (run.ended || isLive(run) ? duration(secondsOf(run)) : "");
 
 // The head
@@ -96,9 +102,9 @@ function drawMessages() {
   say("notice", state.notice);
   drawQuestions();
   const { status, error } = state.run ?? {};
-  set("fault", { hidden: !canResume(state.run) });
+  set("fault", { hidden: !canResume(state.run) || pane() === "timeline" }); // which says it, too
   mark("fault", "data-state", status);
-  say("error", (status === "failed" && error) || `The run is ${status}: it was stopped, or its process has ended.`);
+  say("error", error ?? `The run is ${status}: it was stopped, or its process has ended.`);
 }
 
 function welcome() {
@@ -107,6 +113,9 @@ function welcome() {
   list("findings", findings, it => it, it => element("li", {}, it));
   say("advice", findings.length ? "Mend this, then it can be started." : "Start a run, or choose one to watch.");
   set("begin", { hidden: !canStart() });
+  const asking = (state.runs ?? []).filter(run => run.questions.length);
+  list("asking", asking, ({ run_id }) => run_id, ({ run_id: id }) =>
+    element("button", { onclick: () => choose(id) }, `${id} asks you`));
 }
 
 // Tabs
@@ -121,10 +130,7 @@ function drawTabs() {
   set("side", { hidden: !flows || (id && !run && !isMissing) });
   for (const id of Object.keys(PANES)) if (id !== "graph") set(id, { hidden: id !== pane() });
   set("tabs", { hidden: !run });
-  for (const tab of tabs) {
-    mark(tab, "aria-selected", tab.id === `tab-${pane()}`);
-    set(tab, { tabIndex: tab.id === `tab-${pane()}` ? 0 : -1 });
-  }
+  for (const tab of tabs) mark(tab, "aria-current", tab.id === `tab-${pane()}` ? "true" : null);
 }
 
 // The address keeps what is chosen: a reload and a second tab show the same
@@ -156,7 +162,7 @@ const ON = {
 };
 for (const [id, work] of Object.entries(ON)) find(id).onclick = work;
 for (const tab of tabs) tab.onclick = () => changed({ tab: tab.id.slice(4) });
-find("tabs").onmousedown = event => event.preventDefault(); // the focus stays, and with it what arrow keys do
+find("filter").oninput = () => changed();
 find("flows").onchange = ({ target }) => {
   if (!target.matches(":focus-visible")) target.blur(); // it was the mouse: keys are ours again
   changed({ flow: target.value });
@@ -169,38 +175,30 @@ const KEYS = [
   ["k", "The run before", () => moveRun(-1)],
   ["←", "A step back in the history", () => step(-1)],
   ["→", "A step forward", () => step(1)],
-  ["0", "Now", () => changed({ at: null })],
   ...tabs.slice(1).map((tab, n) => [`${n + 1}`, tab.textContent, tab.onclick]),
   ["Esc", "Back to now and to all nodes", () => changed({ at: null, node: null })],
   ["?", "These keys", ON["show-keys"]],
 ];
 const NAMES = { ArrowLeft: "←", ArrowRight: "→", Escape: "Esc" };
-const MOVES = { // arrow keys that have another meaning inside an element
-  "#runs": { ArrowUp: () => moveRun(-1), ArrowDown: () => moveRun(1) },
-  "#tabs": { ArrowLeft: () => moveTab(-1), ArrowRight: () => moveTab(1) },
-};
+const IN_RUNS = { ...NAMES, ArrowUp: "k", ArrowDown: "j" }; // elsewhere these scroll
 
-for (const [key, words] of KEYS) {
-  find("key-list").append(element("dt", {}, element("kbd", {}, key)), element("dd", {}, words));
-}
+find("key-list").textContent = KEYS.map(([key, words]) => key.padEnd(5) + words).join("\n");
 
 document.onkeydown = event => {
   const { key, target } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (target.matches("input, textarea, select")) return;
-  const inside = Object.keys(MOVES).find(place => target.closest(place));
-  const work = MOVES[inside]?.[key] ?? KEYS.find(([name]) => name === (NAMES[key] ?? key))?.[2];
+  const name = (target.closest("#runs") ? IN_RUNS : NAMES)[key] ?? key;
+  const work = KEYS.find(([it]) => it === name)?.[2];
   if (!work) return;
   event.preventDefault();
   work();
 };
 
-const moveRun = step => move([...find("runs").querySelectorAll(".run")], step);
-const moveTab = step => move(tabs.filter(tab => tab.offsetParent), step);
-
-/** Choose what follows the chosen one. */
-function move(buttons, step) {
-  const next = buttons[buttons.findIndex(button => button.matches("[aria-current], [aria-selected=true]")) + step];
+/** Choose the run so many places after the chosen one. */
+function moveRun(step) {
+  const runs = [...find("runs").querySelectorAll(".run")];
+  const next = runs[runs.findIndex(run => run.ariaCurrent) + step];
   next?.focus();
   next?.click();
 }
