@@ -238,10 +238,24 @@ def _list_runs(journal: Any, args: argparse.Namespace) -> None:
 
 def _list_history(journal: Any, args: argparse.Namespace) -> None:
     for row in journal.history(args.run_id):
-        more = "" if row["action"] is None else f" -> {row['action']}"
-        if row["kind"] == "usage":
-            more = "".join(f" {key}={value}" for key, value in row["event"].items() if key != "type")
-        _write(args, printable(f"{row['n']:4} {row['kind']:6} {row['path']}{more}".rstrip()))
+        words = [f"{row['n']:4} {row['kind']:6}", row["path"], *_told_of(row, args)]
+        _write(args, printable(" ".join(filter(None, words)).rstrip()))
+
+
+def _told_of(row: dict[str, Any], args: argparse.Namespace) -> Iterator[str]:
+    """What a row of the history says, beside where it was."""
+    match row["kind"]:
+        case "node" | "flow" if row["action"] is not None:
+            yield f"-> {row['action']}"
+        case "status":
+            yield f"-> {row['status']}"
+        case "pause":
+            yield f"asks {_json(args, row['question'])}"
+        case "answer":
+            yield f"-> {_json(args, row['value'])}"
+            yield f"by {row['by']}" if row["by"] else ""
+        case "usage":
+            yield from (f"{key}={value}" for key, value in row["event"].items() if key != "type")
 
 
 def _serve(args: argparse.Namespace) -> None:
@@ -657,10 +671,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(_add(commands, "serve", _serve, "serve flows over HTTP, with a page to run and see them", SERVE))
     runs = _add(commands, "runs", _runs, "list the runs of a journal, or what one run has done")
     runs.add_argument("journal", metavar="WHERE", help="the file, or postgresql://..., that --journal names")
-    runs.add_argument("run_id", metavar="RUN_ID", nargs="?", help="list what this run has committed, in its order")
+    listed = "list what this run has committed, in its order"
+    runs.add_argument("run_id", metavar="RUN_ID", nargs="?", type=_run_id, help=listed)
     after = "print the id of a new run that goes on after this row, or after the last one of this path"
-    runs.add_argument("--fork", metavar="AFTER", help=after)
-    runs.add_argument("--delete", action="store_true", help="delete the run, with its history")
+    forking = runs.add_mutually_exclusive_group()
+    forking.add_argument("--fork", metavar="AFTER", help=after)
+    forking.add_argument("--delete", action="store_true", help="delete the run, with its history")
     return parser
 
 
@@ -710,7 +726,8 @@ def _add_journal(parser: Any) -> None:
     group.add_argument(
         "--journal", metavar="WHERE", help="keep the run in this file, created if needed, or in postgresql://..."
     )
-    group.add_argument("--run-id", metavar="ID", help="a name for the run; a run with this name that stopped goes on")
+    name = "a name for the run; a run with this name that stopped goes on"
+    group.add_argument("--run-id", metavar="ID", type=_run_id, help=name)
     group.add_argument("--answer", metavar="VALUE", help="answer the question that waits, read as in --set, and go on")
     group.add_argument("--at", metavar="PATH", help="which question to answer, if several wait")
     group.add_argument("--takeover", action="store_true", help="take the run from another process that has it")
@@ -728,6 +745,12 @@ def _add_serve(parser: Any) -> None:
     parser.add_argument("--token", default=os.environ.get(TOKEN), help=token)
     parser.add_argument("--limit", type=_positive, default=8, help="how many runs run at once (%(default)s)")
     parser.add_argument("--waiting", type=_count, default=32, help="how many more may wait (%(default)s)")
+
+
+def _run_id(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty: write the name of a run")
+    return text
 
 
 def _port(text: str) -> int:

@@ -115,7 +115,7 @@ class Task(ExecutorNode):
     ) -> None:
         super().__init__(max_retries, wait, executor=executor)
         self.action, self.stream_end_type = action, stream_end_type
-        self.returns = [] if returns is None else [returns] if isinstance(returns, str) else list(returns)
+        self.returns = _names(returns) or []
         self.each = dict(each or {})
         self.keys = {**dict(mapping or {}), **self.each}
         self.flow = function if isinstance(function, BaseNode) else None
@@ -228,6 +228,11 @@ def task(function: Callable[..., Any] | BaseNode | None = None, **options: Any) 
     if function is None:
         return functools.partial(task, **options)
     return (_EachTask if options.get("each") else Task)(function, **options)
+
+
+def _names(names: Iterable[str] | None) -> list[str] | None:
+    """A list of names; of a text, which is an iterable of its letters, that one name."""
+    return [names] if isinstance(names, str) else None if names is None else list(names)
 
 
 def _is_async(function: Any) -> bool:
@@ -442,7 +447,7 @@ class Dataflow(AsyncFlow):
         super().__init__()
         self.max_concurrency, self.executor, self.on_error = max_concurrency, executor, on_error
         self.factories = dict(resources or {})
-        self.final_vars = None if final_vars is None else list(final_vars)
+        self.final_vars = _names(final_vars)
         self.sources = [module_named(source, base_dir) if isinstance(source, str) else source for source in sources]
         self._plan = _Plan(_tasks(self.sources), self.factories, self.final_vars)
         self._resources: _Resources | None = None  # those that `async with` keeps open
@@ -509,7 +514,7 @@ class Dataflow(AsyncFlow):
             self._reload()
         flow, plan = copy.copy(self), self._plan
         if final_vars is not None or overrides:
-            wanted = self.final_vars if final_vars is None else list(final_vars)
+            wanted = self.final_vars if final_vars is None else _names(final_vars)
             flow._plan = plan = _Plan(self.tasks, self.factories, wanted, overrides)
         shared = dict(inputs or {})
         for name in shared:

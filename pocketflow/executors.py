@@ -34,7 +34,7 @@ from functools import partial
 from typing import Any, Self
 
 from pocketflow import AsyncNode, AsyncParallelBatchNode, name_of, watcher
-from pocketflow.hooks import ended
+from pocketflow.hooks import called, ended
 
 __all__ = ["ExecutorBatchNode", "ExecutorNode", "MakesExecutor", "Pool", "RemoteError", "WorkerDied"]
 
@@ -135,7 +135,7 @@ async def _result(future: Future[Any]) -> Any:
 
 def _submit(executor: Executor, function: Callable[..., Any], *args: Any) -> Future[Any]:
     if isinstance(executor, ThreadPoolExecutor):
-        return executor.submit(contextvars.copy_context().run, function, *args)
+        return executor.submit(contextvars.copy_context().run, called, function, *args)
     return executor.submit(_work_on_cluster, function, *args)
 
 
@@ -289,7 +289,9 @@ def _work_outside(context: contextvars.Context, function: Callable[..., Any], *a
 
 
 def _work_on_cluster(function: Callable[..., Any], *args: Any) -> Any:
-    return _work_outside(contextvars.copy_context(), function, *args)  # Dask keeps its worker in a context variable
+    return _work_outside(
+        contextvars.copy_context(), called, function, *args
+    )  # Dask keeps its worker in a context variable
 
 
 def _exec_there(cls: Any, attributes: dict[str, Any], attempt: int, prep_res: Any) -> Any:

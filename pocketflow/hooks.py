@@ -33,7 +33,7 @@ from typing import Any, Self
 
 from pocketflow import AsyncNode, BatchNode, Flow, name_of, watcher
 
-__all__ = ["Hook", "Log", "Skip", "Step", "emit", "ended", "escaped", "hooked"]
+__all__ = ["Hook", "Log", "Skip", "Step", "called", "emit", "ended", "escaped", "hooked"]
 
 
 class Step:
@@ -396,6 +396,17 @@ class Log(Hook):
     def on_error(self, step: Step, error: BaseException) -> None:
         level = logging.ERROR if isinstance(error, Exception) else self.level
         self.logger.log(level, "fail %s: %r", step.path, error)
+
+
+def called(function: Callable[..., Any], *args: Any) -> Any:
+    """What `function(*args)` returns, for a future that asyncio waits for.
+
+    On a StopIteration asyncio would wait for ever, so that becomes a RuntimeError, as it does in a coroutine.
+    """
+    try:
+        return function(*args)
+    except StopIteration as error:
+        raise RuntimeError(f"{_title(function)} raised StopIteration") from error
 
 
 async def ended(future: asyncio.Future[Any]) -> None:

@@ -30,7 +30,7 @@ from threading import get_ident
 from typing import Any
 
 from pocketflow import AsyncNode, BaseNode
-from pocketflow.hooks import Hook, Step, ended
+from pocketflow.hooks import Hook, Step, called, ended
 
 __all__ = ["stream"]
 
@@ -98,7 +98,7 @@ async def _run(flow: Any, shared: Any) -> None:
 async def _in_thread(function: Callable[..., Any], *args: Any) -> None:
     """Run a function in a thread of its own, and wait for its end even when cancelled: threads cannot be stopped."""
     with ThreadPoolExecutor(1) as executor:
-        running = asyncio.wrap_future(executor.submit(contextvars.copy_context().run, function, *args))
+        running = asyncio.wrap_future(executor.submit(contextvars.copy_context().run, called, function, *args))
         try:
             await asyncio.shield(running)
         finally:

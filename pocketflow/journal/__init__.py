@@ -34,7 +34,7 @@ not matter. The steps of the flow, and of flows inside it, are recorded; flows t
 runs inside an exec or a prep are a part of that step.
 
 Branches that run at once share one `shared`, so a record holds what all of them have written so
-far. A prep or post that does not await between its writes is never recorded half done. One that does,
+far. A prep or post that does not await once it has written is never recorded half done. One that does,
 next to other branches, may run again on what it has written already, so it has to be idempotent; the
 same is true of a post after which a `_run_async` of your own awaits something. When a prep or post
 fails after it has written, no more of `shared` is recorded, as it is half done.
@@ -314,7 +314,7 @@ class Journal:
                 runs.setdefault(record.run_id, []).append(record)
             return [self._described(records) for records in runs.values()]
 
-        wanted = (tags or {}).items()
+        wanted = _checked_tags(tags).items()
         return [
             run
             for run in self.writer.do(work, writes=False)
@@ -324,7 +324,8 @@ class Journal:
     def history(self, run_id: str) -> list[dict[str, Any]]:
         """All that happened in a run, in order, as dicts.
 
-        n: the position, from 0. at: when, ISO 8601, UTC. path: that of the step, "" for the run itself.
+        n: the position, from 0. at: when, ISO 8601, UTC. path: that of the step, "" for the run itself; of the
+            status "failed" that of the step that failed.
         kind: "prep", "exec", "node", "flow" (a step that finished), "usage", "pause", "answer", "begin" or "status".
         action: that of a node or flow, else None. changes: the keys of `shared` that changed.
         seconds: how long the step took, without the time in which no process ran it; else None.
@@ -368,7 +369,7 @@ class Journal:
                 "status": "finished" if any(it.is_end for it in records) else "interrupted",
                 "graph": past.graph, "tags": past.tags, "fork_of": {"run_id": run_id, "n": records[-1].n},
             }  # fmt: skip
-            self.store.add_run([*copies, owner.record("status", value=to_json(status))])
+            self.store.add_run([*copies, owner.record("status", value=self.codec.dump(status, "status"))])
             return fork
 
         return self.writer.do(work)
@@ -390,11 +391,12 @@ class Journal:
 
     def _delete(self, run_ids: list[str]) -> None:
         def work() -> None:
-            for run_id in run_ids:
-                if self.store.is_alive(self._past(run_id).last.token):
-                    raise RunBusy(f"{run_id!r} is being run: wait for it, or stop it")
-            for run_id in run_ids:
-                self.store.delete(run_id)
+            last_records = [self._found(run_id)[-1] for run_id in run_ids]
+            for last in last_records:
+                if self.store.is_alive(last.token):
+                    raise RunBusy(f"{last.run_id!r} is being run: wait for it, or stop it")
+            for last in last_records:
+                self.store.delete(last)
 
         self.writer.do(work)
         if run_ids:
@@ -477,7 +479,7 @@ class _Run:
     ) -> None:
         if type(shared) is not dict:
             raise TypeError(f"shared is of type {type(shared).__name__}: a journaled run needs a plain dict")
-        self.journal, self.shared, self.tags = journal, shared, tags or {}
+        self.journal, self.shared, self.tags = journal, shared, _checked_tags(tags)
         self.takeover, self.allow_changes = takeover, allow_changes
         self.owner = Owner(journal.writer, _checked_id(run_id), journal.clock, is_async=is_async)
         self.flow = flow
@@ -520,8 +522,9 @@ class _Run:
         }
         if hook and hook.lacks_edge:
             status["reopens"] = True  # its last pause, for another answer
+        path = hook.failed_at if hook and status["status"] == "failed" else ""
         with suppress(JournalError):
-            self.owner.append("status", value=to_json(status))
+            self.owner.append("status", path, value=to_json(status))
 
     def release(self) -> Future[None]:
         return self.owner.release()
@@ -621,6 +624,12 @@ def _checked_id(run_id: Any) -> str:
     if not isinstance(run_id, str) or not run_id:
         raise TypeError(f'run_id={run_id!r}: write a text, such as run_id="monday"')
     return run_id
+
+
+def _checked_tags(tags: Any) -> dict[str, Any]:
+    if not isinstance(tags, dict | None):
+        raise TypeError(f'tags={tags!r}: write a dict, such as tags={{"user": "ada"}}')
+    return tags or {}
 
 
 def _until(records: list[Record], after: int | str | None, run_id: str) -> list[Record]:

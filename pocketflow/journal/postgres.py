@@ -15,6 +15,8 @@ except ImportError as error:
 
 T = TypeVar("T")
 
+CONFLICTS = (psycopg.errors.UniqueViolation, psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+
 TYPES = {
     "id": "bigint", "n": "bigint", "run_id": "text", "token": "bigint", "at": "text", "kind": "text", "path": "text",
     "digest": "text", "value": "text", "changes": "text", "seconds": "double precision", "checksum": "bigint",
@@ -30,10 +32,11 @@ class PostgresStore(Store):
     """The lock of an owner is an advisory lock of our session: the server frees it when the process dies.
 
     If two write at once, the unique constraint lets one go first, and the other repeats its transaction. That
-    sees no record that was written after it began, so it cannot continue after one that it has not read.
+    sees no record that was written after it began, so it cannot continue after one that it has not read. And who
+    has read a record that was deleted since then is told when it locks the row.
     """
 
-    name, is_quick = "the journal", False
+    name, is_quick, row_lock = "the journal", False, " FOR UPDATE"
 
     def __init__(self, where: str) -> None:
         self.where, self.held = where, set()
@@ -111,7 +114,7 @@ class PostgresStore(Store):
         """Turn the errors of the driver into ours."""
         try:
             yield
-        except (psycopg.errors.UniqueViolation, psycopg.errors.SerializationFailure) as error:
+        except CONFLICTS as error:
             raise Conflict from error
         except (psycopg.errors.DiskFull, psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
             raise JournalError(

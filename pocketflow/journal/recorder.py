@@ -70,6 +70,7 @@ class _Running(NamedTuple):
     beside: whether other branches ran; commits: how many had changed `shared`.
     turns: is no longer empty once a prep has let others run.
     outer: what `recording` was before.
+    errors: those that left what ran inside, each with the path of the step that it began in.
     """
 
     around: str
@@ -82,6 +83,7 @@ class _Running(NamedTuple):
     turns: list[bool]
     outer: tuple[Recorder, Step] | None
     began: float
+    errors: list[tuple[BaseException, str]]
 
 
 recording: ContextVar[tuple[Recorder, Step] | None] = ContextVar("recording", default=None)
@@ -118,6 +120,7 @@ class Recorder(Hook):
         self.warned: set[str] = set()
         self.is_half_done = False  # whether a step has failed that had written to `shared`
         self.is_finished = self.lacks_edge = False
+        self.failed_at = ""  # the path of the step that the error of the run began in
         self.broken: BaseException | None = None  # why nothing more can be recorded
         self.lock = threading.RLock()  # as user code may run items in threads
 
@@ -163,7 +166,7 @@ class Recorder(Hook):
             if step.loop:
                 step.loop.call_soon(turns.append, True)
         outer, now = recording.get(), time.perf_counter()
-        return _Running(around, own, why, False, pending, beside, self.commits, turns, outer, now)
+        return _Running(around, own, why, False, pending, beside, self.commits, turns, outer, now, [])
 
     def _params(self, params: dict[str, Any]) -> list[str]:
         """Of objects among the params, such as clients, only the type counts."""
@@ -212,6 +215,7 @@ class Recorder(Hook):
                 written = self._record(step, result, running)
             except BaseException as error:
                 self.broken = self.broken or error
+                self._locate(error, step, running)
                 raise
         if written is None:
             return None
@@ -307,14 +311,23 @@ class Recorder(Hook):
 
     def on_error(self, step: Step, error: BaseException) -> None:
         running = self._ended(step)
-        if running is None or step.kind == "exec":
+        if running is None:
             return
         with self.lock:
-            if not (self.is_half_done or self.broken):
+            self._locate(error, step, running)
+            if not (step.kind == "exec" or self.is_half_done or self.broken):
                 try:
                     self.is_half_done = bool(self._compared().changes)
                 except JournalError:
                     self.is_half_done = True
+
+    def _locate(self, error: BaseException, step: Step, running: _Running) -> None:
+        """Tell the step around where an error began that leaves this one."""
+        path = next((path for inner, path in running.errors if inner is error), self._path(step))
+        if step is self.root:
+            self.failed_at = path
+        elif step.parent in self.running:
+            self.running[step.parent].errors.append((error, path))
 
     def _ended(self, step: Step) -> _Running | None:
         running = self.running.pop(step, None)

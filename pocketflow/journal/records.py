@@ -77,11 +77,13 @@ class Store:
 
     name: that of the database, for messages.
     held: the tokens of the owners in this process.
+    row_lock: ends a SELECT whose row nobody else may then append to or delete, where several write at once.
     is_quick: whether a commit waits for no disk and no server, so that it takes less time than waking a thread.
     """
 
     name: str
     held: set[int]
+    row_lock = ""
     is_quick: bool
 
     def commit(self, work: Callable[[], T], *, waits: bool = True) -> T:
@@ -142,14 +144,16 @@ class Store:
         """Raises: `RunBusy` if `owner` is not the token of the last record."""
         written, _ = self.execute(
             f"INSERT INTO {TABLE} (n, {COLUMNS}, checksum) SELECT n + 1, {PLACES}, ? FROM {TABLE}"
-            f" WHERE run_id = ? AND token = ? AND n = (SELECT max(n) FROM {TABLE} WHERE run_id = ?)",
+            f" WHERE run_id = ? AND token = ? AND n = (SELECT max(n) FROM {TABLE} WHERE run_id = ?){self.row_lock}",
             *record[:-1], _checksum(record[:-1]), record.run_id, owner, record.run_id,
         )  # fmt: skip
         if not written:
             raise RunBusy(f"{record.run_id!r} was taken over or deleted: this owner may not write it any more")
 
-    def delete(self, run_id: str) -> None:
-        self.execute(f"DELETE FROM {TABLE} WHERE run_id = ?", run_id)
+    def delete(self, last: Record) -> None:
+        """Delete the run that ends with this record. Of those who write to it at once, one is first."""
+        self.append(last, last.token)
+        self.execute(f"DELETE FROM {TABLE} WHERE run_id = ?", last.run_id)
 
     def _select(self, where: str, *values: Any) -> list[Record]:
         _, rows = self.execute(f"SELECT {COLUMNS}, n, checksum FROM {TABLE} {where}", *values)

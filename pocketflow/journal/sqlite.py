@@ -28,6 +28,7 @@ ADVICE = {
     "unable to open": "its folder has to exist, and both have to be writable",
     "disk I/O error": "check the disk, then run again",
     "surrogates": "names and ids have to be text that UTF-8 can write",
+    "too big": "a value is larger than a database can keep; keep it in a file, and its path here",
     "not a database": "it is a file of another program, or damaged; choose another path",
 }
 
@@ -42,14 +43,20 @@ class SqliteStore(Store):
         self.name, self.synchronous = path, synchronous
         self.locks: dict[int, sqlite3.Connection] = {}
         self.is_readonly, self.is_quick = False, synchronous == "normal"
+        if os.path.isdir(path):
+            raise JournalError(f"{path} is a folder: write the path of a file")
         with self._explained():
             self.db = self._connect()
+        self.opened = os.stat(path)
 
     @property
     def held(self) -> set[int]:  # type: ignore[override]  # a view of the locks
         return {*self.locks}
 
     def close(self) -> None:
+        """Of runs that are still going on the owners can write no more, so they are let go."""
+        for token in self.held:
+            self.unlock(token)
         self.db.close()
 
     def commit(self, work: Callable[[], T], *, waits: bool = True) -> T:
@@ -188,12 +195,22 @@ class SqliteStore(Store):
         with self._explained():
             try:
                 self._end_transaction()  # of a transaction that was interrupted in the last line here
+                self._check_place()
                 begin()
                 result = work()
                 self.db.execute("COMMIT")
                 return result
             finally:
                 self._end_transaction()
+
+    def _check_place(self) -> None:
+        """Raise an error if another file is there now, or none: what is written here would be lost."""
+        try:
+            is_there = os.path.samestat(os.stat(self.name), self.opened)
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise JournalError(f"{self.name} was moved or deleted while it was open: put it back, or open it again")
 
     def _end_transaction(self) -> None:
         if self.db.in_transaction:

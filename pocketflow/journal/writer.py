@@ -82,9 +82,10 @@ class Writer:
         with self.lock, self.starting:  # so that no job comes between a check and its work
             self.is_closed = True
             self.jobs.put(None)
-        if self.thread is not None:
+        if self.thread is None:
+            self.store.close()
+        elif self.thread is not threading.current_thread():  # where the garbage collection may close what nobody closed
             self.thread.join()
-        self.store.close()
 
     def _perform(
         self, work: Callable[[], T], writes: bool | None, done: Done | None, *, waits: bool = True
@@ -118,6 +119,7 @@ class Writer:
             is_open = None not in waiting
             for _, group in groupby(filter(None, waiting), lambda job: job.writes):
                 self._do([*group])
+        self.store.close()
 
     def _do(self, jobs: list[_Job], *, waits: bool = True) -> None:
         transactions: dict[bool | None, Any] = {

@@ -229,10 +229,12 @@ class State:
         begun = dict[str, None]()
         for row in rows:
             self._restore_tokens(row)
-            if row["kind"] in ("prep", "exec", "usage", "pause"):
-                begun |= dict.fromkeys(reversed([*_visits_around(row["path"])]))
-            elif row["kind"] in ("node", "flow"):
+            if row["kind"] in ("node", "flow"):
                 begun.pop(row["path"], None)
+            else:
+                begun |= dict.fromkeys(reversed([*_visits_of(row["path"])]))
+            if row["kind"] == "status":
+                self.failed_at = row["path"]  # "" unless it failed
             self._restore(row, "done")
         for path in begun:
             self._begin(path)
@@ -316,6 +318,12 @@ def _visits_around(path: str) -> Iterator[str]:
     """The visit that a phase belongs to, and those of the flows around it."""
     while path := _outer_visit(path):
         yield path
+
+
+def _visits_of(path: str) -> Iterator[str]:
+    """The visit that a step is, or is a phase of, and those of the flows around it."""
+    is_phase = "/" in path and ":" not in path.rpartition("/")[2]
+    return _visits_around(path if is_phase else f"{path}/")
 
 
 def is_inside(path: str, outer: str) -> bool:

@@ -492,6 +492,17 @@ def test_the_history_of_a_run_is_listed(pf: Run):
     assert pf("runs", "r.db").out == "finished    1\n"
 
 
+def test_the_history_of_a_run_says_what_was_asked_and_answered_and_where_it_failed(pf: Run):
+    words = ["run", "flows.py:review", "--journal", "r.db", "--run-id", "1"]
+    pf(*words), pf(*words, "--answer", "no")
+    pf("run", "flows.py:fails", "--journal", "r.db", "--run-id", "2")
+    asked, failed = (pf("runs", "r.db", run_id).out for run_id in ("1", "2"))
+    assert ' pause  AsyncFlow/1:Ask/exec asks "Ask: may it go out?"\n' in asked
+    assert ' answer AsyncFlow/1:Ask/exec -> "no"\n' in asked
+    assert [line[12:] for line in asked.splitlines() if " status " in line] == ["-> running", "-> paused", "-> running"]
+    assert failed.splitlines()[-1] == "   3 status Flow/0:Fail/exec -> failed"
+
+
 def test_a_fork_prints_its_id_alone_and_a_deleted_run_is_gone(pf: Run):
     words = ["run", "flows.py:flow", "--journal", "r.db", "--run-id"]
     pf(*words, "1", "--set", "name=Ada")
@@ -502,6 +513,19 @@ def test_a_fork_prints_its_id_alone_and_a_deleted_run_is_gone(pf: Run):
     assert pf("runs", "r.db").out == f"finished    {fork.out}"
     assert pf("runs", "r.db", fork.out.strip(), "--fork", "2").code == 0
     assert pf("runs", "r.db", "--delete") == (2, "", "--fork and --delete need a RUN_ID\n")
+
+
+def test_a_run_is_not_forked_and_deleted_at_once(pf: Run):
+    pf("run", "flows.py:flow", "--set", "name=Ada", "--journal", "r.db", "--run-id", "1")
+    both = pf("runs", "r.db", "1", "--fork", "2", "--delete")
+    assert (both.code, both.out, both.err.count("\n")) == (2, "", 1)
+    assert pf("runs", "r.db").out == "finished    1\n"
+
+
+def test_a_run_without_a_name_is_refused(pf: Run):
+    done = pf("run", "flows.py:flow", "--journal", "r.db", "--run-id", "")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "--run-id: it is empty: write the name of a run" in done.err
 
 
 def test_a_failed_run_says_how_to_resume_it(pf: Run):
@@ -519,7 +543,7 @@ def test_a_journaled_dataflow_resumes_and_streams_too(pf: Run):
     assert [json.loads(event)["type"] for event in events].count("node_end") == 4
 
 
-@pytest.mark.parametrize("words", [["none.db"], ["none.db", "1"], ["flows.py"], ["r.db", "2"]])
+@pytest.mark.parametrize("words", [["none.db"], ["none.db", "1"], ["flows.py"], ["r.db", "2"], ["r.db", ""]])
 def test_runs_that_cannot_be_listed_are_one_line(pf: Run, tmp_path: Path, words: list[str]):
     pf("run", "flows.py:flow", "--set", "name=Ada", "--journal", "r.db", "--run-id", "1")
     before = (tmp_path / "flows.py").read_bytes()

@@ -222,6 +222,8 @@ async def test_only_what_the_final_values_need_is_run():
     assert dict(await flow.execute_async()) == {"wanted": 2}
     assert dict(await flow.execute_async(final_vars=["needed"])) == {"needed": 1}
     assert flow.final_vars == ["wanted"]
+    assert dict(await flow.execute_async(final_vars="needed")) == {"needed": 1}
+    assert Dataflow(needed, unneeded, wanted, final_vars="needed").outputs == ["needed"]
 
 
 async def test_max_concurrency_bounds_the_tasks_and_waiting_ones_hold_no_place():

@@ -35,6 +35,16 @@ class KeepsAll(ExecutorBatchNode):
         shared["results"] = exec_res
 
 
+class First(Keeps):
+    """Takes the first of what is empty."""
+
+    def exec(self, prep_res: Any) -> Any:
+        return next(iter(()))
+
+    def exec_fallback(self, prep_res: Any, error: Exception) -> Any:
+        return repr(error)
+
+
 class Emits(Keeps):
     def exec(self, prep_res: Any) -> Any:
         return emit({"type": "progress"})

@@ -18,7 +18,7 @@ import pytest
 import pocketflow as pf
 from pocketflow.executors import Pool, RemoteError, WorkerDied
 from tests.dataflow.kit import failing, run
-from tests.executors.nodes import DiesOnItem, Emits, Keeps, KeepsAll, processes
+from tests.executors.nodes import DiesOnItem, Emits, First, Keeps, KeepsAll, processes
 from tests.hooks.hooks import Lines
 
 # Nobody hears of it
@@ -97,6 +97,12 @@ class Elsewhere(Executor):
 def test_on_a_cluster_emit_is_the_same_error():
     with Lines(), pytest.raises(RuntimeError, match="outside of the run"):
         run(Emits(executor=Elsewhere()))
+
+
+@pytest.mark.parametrize("executor", [None, processes, Elsewhere()], ids=["thread", "process", "cluster"])
+def test_a_stop_iteration_is_an_error_like_any_other(executor: Any):
+    """As it is in a coroutine: no future of asyncio can take it."""
+    assert run(First(executor=executor))["result"].startswith("RuntimeError")
 
 
 # What travels

@@ -20,7 +20,7 @@ import pytest
 import pocketflow as pf
 from pocketflow.journal import Journal, JournalError, pause, sqlite
 from tests.core.nodes import settle
-from tests.journal import other_user
+from tests.journal import kit, other_user
 from tests.processes import finished
 from tests.rounds import ROUNDS
 
@@ -276,7 +276,7 @@ def test_a_malicious_file_runs_nothing(tmp_path: Path):
             name = f"{n}'; DROP TABLE runs; --"
             journal.run(pf.Flow(pf.Node()), {"x": 1}, run_id=name)
             records = journal.store.records(name)
-            journal.store.delete(name)
+            journal.store.delete(records[-1])
             changes, result = json.dumps([["set", ["x"], value]]), json.dumps(value)
             journal.store.add_run(
                 [it if it.kind == "status" else it._replace(changes=changes, value=result) for it in records]
@@ -332,6 +332,50 @@ def test_deleted_runs_give_their_room_back(tmp_path: Path):
         journal.run(pf.Flow(Add()), {"x": "x" * 1_000_000}, run_id="large")
         journal.delete("large")
         assert (tmp_path / "runs.db").stat().st_size <= 2 * small + 100_000
+
+
+class Move(pf.Node):
+    """Moves a file away, and may put another one in its place."""
+
+    def __init__(self, path: Path, other: bytes | None) -> None:
+        super().__init__()
+        self.path, self.other = path, other
+
+    def exec(self, prep_res: Any) -> None:
+        self.path.rename(self.path.with_name("away.db"))
+        if self.other is not None:
+            self.path.write_bytes(self.other)
+
+
+@pytest.mark.parametrize("base", [pf.Flow, pf.AsyncFlow])
+@pytest.mark.parametrize("other", [None, b""], ids=["gone", "another"])
+def test_what_would_be_written_to_a_file_that_is_no_longer_there_is_refused(
+    tmp_path: Path, base: Any, other: bytes | None
+):
+    path = tmp_path / "runs.db"
+    with Journal(path) as journal:
+        with pytest.raises(JournalError, match="runs.db was moved or deleted while it was open: put it back, or open"):
+            kit.run(journal, base(Move(path, other)), {})
+        with pytest.raises(JournalError, match="runs.db was moved or deleted while it was open"):
+            journal.runs()
+        (tmp_path / "away.db").replace(path)
+        assert [it["status"] for it in journal.runs()] == ["interrupted"]
+        kit.run(journal, base(Add()), {}, allow_changes=True)
+
+
+def test_a_folder_is_no_file(tmp_path: Path):
+    with pytest.raises(JournalError, match="is a folder: write the path of a file"):
+        Journal(tmp_path)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_value_that_is_too_large_for_the_database_is_told(tmp_path: Path):
+    with Journal(tmp_path / "runs.db") as journal:
+        journal.store.db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
+        with pytest.raises(
+            JournalError, match="too big: a value is larger than a database can keep; keep it in a file"
+        ):
+            journal.run(pf.Flow(Add()), {"x": "x" * 20_000}, run_id="run")
 
 
 def test_no_side_file_is_left(tmp_path: Path):

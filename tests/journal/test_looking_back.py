@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import asyncio
+import contextlib
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 import pytest
@@ -122,6 +124,89 @@ def test_a_run_says_when_it_began_and_ended_and_why(journal: Journal):
     assert journal.runs(status="failed", tags={"user": "bob"}) == []
 
 
+class FailsIn(pf.AsyncNode):
+    """Fails in one of its phases."""
+
+    def __init__(self, phase: str) -> None:
+        super().__init__()
+        self.phase = phase
+
+    def step(self, phase: str) -> None:
+        if phase == self.phase:
+            raise LookupError(phase)
+
+    async def prep_async(self, shared: Any) -> Any:
+        self.step("prep")
+
+    async def exec_async(self, prep_res: Any) -> Any:
+        self.step("exec")
+
+    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        self.step("post")
+
+
+class FailsAtOne(pf.AsyncParallelBatchNode):
+    async def prep_async(self, shared: Any) -> Any:
+        return [0, 1, 2]
+
+    async def exec_async(self, item: Any) -> Any:
+        if item == 1:
+            raise LookupError(item)
+        await asyncio.Event().wait()  # until it is cancelled
+
+
+class Forgiving(pf.AsyncFlow):
+    """Goes on when what is inside it fails."""
+
+    async def _orch_async(self, *args: Any) -> Any:
+        with contextlib.suppress(LookupError):
+            await super()._orch_async(*args)
+
+
+INSIDE = "AsyncFlow/0:AsyncParallelFlow[1]/0:AsyncFlow"
+
+
+@pytest.mark.parametrize(
+    ("failing", "path"),
+    [
+        (FailsIn("prep"), f"{INSIDE}/0:FailsIn/prep"),
+        (FailsIn("exec"), f"{INSIDE}/0:FailsIn/exec"),
+        (FailsIn("post"), f"{INSIDE}/0:FailsIn"),
+        (FailsAtOne(), f"{INSIDE}/0:FailsAtOne/exec[1]"),
+    ],
+    ids=["prep", "exec", "post", "item"],
+)
+def test_a_run_that_failed_says_at_which_step(journal: Journal, failing: Any, path: str):
+    flow = pf.AsyncFlow(pf.AsyncParallelFlow(Say([], "beside"), pf.AsyncFlow(failing)))
+    with pytest.raises(LookupError):
+        run(journal, flow, {})
+    rows = journal.history("run")
+    assert [row["path"] for row in rows if row["kind"] == "status"] == ["", path]
+    assert rows[-1]["status"] == "failed"
+
+
+def test_an_error_that_did_not_end_the_run_is_not_where_it_failed(journal: Journal):
+    first = Forgiving(FailsIn("exec"))
+    first >> FailsIn("post")
+    with pytest.raises(LookupError):
+        run(journal, pf.AsyncFlow(first), {})
+    assert journal.history("run")[-1]["path"] == "AsyncFlow/1:FailsIn"
+
+
+def test_a_run_that_failed_as_an_action_had_no_edge_says_at_which_node(journal: Journal):
+    first = Say([], "a")
+    first - "elsewhere" >> Say([], "b")
+    with pytest.raises(JournalError, match="has no edge"):
+        run(journal, pf.Flow(pf.Flow(first)), {})
+    assert journal.history("run")[-1]["path"] == "Flow/0:Flow/0:a"
+
+
+def test_a_run_that_was_interrupted_failed_at_no_step(journal: Journal):
+    with pytest.raises(Crash):
+        run(journal, pf.Flow(Say([], "a", fail=True)), {})
+    assert journal.history("run")[-1]["path"] == ""
+
+
 def test_the_store_can_be_seen_as_it_was_after_each_row(journal: Journal):
     flow = pf.Flow(chain(Say([], "a"), Say([], "b")))
     run(journal, flow, {"x": 1})
@@ -140,6 +225,13 @@ def test_a_fork_says_where_it_comes_from(journal: Journal):
     [_, found] = journal.runs()
     assert (found["run_id"], found["fork_of"], found["status"]) == (fork, {"run_id": "run", "n": 3}, "interrupted")
     assert found["tags"] == {"user": "ada"}
+
+
+def test_a_fork_keeps_tags_of_all_types(journal: Journal):
+    tags = {"users": {"ada", "bob"}, "day": date(2030, 1, 1), "size": (1, 2)}
+    run(journal, pf.Flow(Say([], "a")), {}, tags=tags)
+    journal.fork("run", after=3)
+    assert [it["tags"] for it in journal.runs(tags={"size": (1, 2)})] == [tags, tags]
 
 
 @pytest.mark.parametrize("after", [0, 1])

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 import pocketflow as pf
 from pocketflow.journal import Journal, JournalError, RunBusy
 from tests.journal import server
-from tests.journal.kit import Say, run
+from tests.journal.kit import Approve, Say, paused, run
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
 
@@ -155,6 +156,66 @@ def test_a_run_that_ends_while_another_process_looks_at_it_is_not_run_again(wher
         has_ended.set()
         second[0].result(30)
     assert log == ["ran"]
+
+
+def test_a_run_that_is_answered_while_it_is_deleted_is_gone_as_a_whole(where: str, monkeypatch: Any):
+    """The one who deletes has read the records, but not the answer."""
+    with Journal(where) as one, Journal(where) as two:
+        paused(one, pf.Flow(Approve()))
+        is_alive, answers = one.store.is_alive, ["yes"]
+
+        def later(token: int) -> bool:
+            if answers:
+                two.answer("run", answers.pop())
+            return is_alive(token)
+
+        monkeypatch.setattr(one.store, "is_alive", later)
+        one.delete("run")
+        assert two.runs() == []
+        paused(two, pf.Flow(Approve()))
+
+
+def test_a_run_that_is_deleted_while_it_is_answered_is_gone_as_a_whole(where: str):
+    """The one who answers has read the question, and then there is none."""
+    with Journal(where) as one, Journal(where) as two:
+        paused(one, pf.Flow(Approve()))
+        clock, runs = one.clock, ["run"]
+
+        def later() -> datetime:
+            if runs:
+                two.delete(runs.pop())
+            return clock()
+
+        one.clock = later
+        with pytest.raises(JournalError, match="has no run 'run'"):
+            one.answer("run", "yes")
+        paused(two, pf.Flow(Approve()))
+
+
+def test_two_who_answer_the_same_runs_in_another_order_do_not_stop_each_other(where: str):
+    """The server ends one of two transactions that wait for each other, and that is done again."""
+    barrier = threading.Barrier(2, timeout=30)
+
+    def answer(journal: Journal, run_ids: list[str]) -> None:
+        first = [True]
+
+        def work() -> None:
+            for run_id in run_ids:
+                last = journal.store.records(run_id)[-1]
+                journal.store.append(last._replace(kind="usage", value="{}"), last.token)
+                if first:
+                    first.pop()
+                    barrier.wait()
+
+        journal.writer.do(work)
+
+    with Journal(where) as one, Journal(where) as two, ThreadPoolExecutor() as threads:
+        for run_id in ("a", "b"):
+            one.create(pf.Flow(Approve()), {}, run_id=run_id)
+        done = [threads.submit(answer, one, ["a", "b"]), threads.submit(answer, two, ["b", "a"])]
+        for it in done:
+            it.result(30)
+        assert [len(one.history(run_id)) for run_id in ("a", "b")] == [4, 4]
 
 
 @pytest.fixture

@@ -619,6 +619,11 @@ def test_what_an_owner_writes_after_a_takeover_is_refused(journal: Journal, wher
             lambda journal: journal.run(pf.Flow(), [], run_id="a"),
             r"shared is of type list: a journaled run needs",
         ),
+        (
+            lambda journal: journal.run(pf.Flow(), {}, run_id="a", tags=["user"]),
+            r"tags=\['user'\]: write a dict, such as tags=\{",
+        ),
+        (lambda journal: journal.runs(tags="ada"), r"tags='ada': write a dict"),
         (lambda journal: Journal("x", exclude="ab"), r"exclude='ab': write exclude=\['ab'\]"),
         (lambda journal: Journal("x", encode=str), r"give both encode= and decode="),
         (lambda journal: Journal("x", synchronous="off"), r"synchronous='off': write \"normal\" or \"full\""),
@@ -643,6 +648,28 @@ def test_a_closed_journal_says_so(journal: Journal):
     journal.close()
     with pytest.raises(JournalError, match="it was closed; open it again"):
         run(journal, pf.Flow(Say([], "a")), {})
+
+
+def test_a_journal_that_nobody_closed_is_closed_wherever_it_is_collected(where: str):
+    """Also in the thread that writes, which cannot wait for its own end."""
+    journals = [Journal(where)]
+    writer = journals[0].writer
+    writer.submit(journals.clear, writes=None).result(30)
+    assert writer.thread
+    writer.thread.join(30)
+    assert (writer.is_closed, writer.thread.is_alive()) == (True, False)
+
+
+def test_a_run_whose_journal_was_closed_goes_on_in_another(journal: Journal, where: str):
+    class Close(pf.Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            journal.close()
+
+    with pytest.raises(JournalError, match="it was closed; open it again"):
+        run(journal, pf.Flow(Close()), {})
+    with Journal(where) as other:
+        assert other.runs()[0]["status"] == "interrupted"
+        run(other, pf.Flow(Close()), {})
 
 
 @pytest.mark.parametrize("error", [JournalError, RunBusy, Paused])

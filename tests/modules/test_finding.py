@@ -115,6 +115,12 @@ def test_what_is_no_flow_is_refused_in_one_line_that_says_what_there_is(folder: 
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["", ".", "./shop", "..shop", "shop."])
+def test_what_is_no_name_of_a_module_is_told(folder: Path, name: str):
+    with pytest.raises(NotFound, match=f"{name!r} is no name of a module: write package.module, or folder/file.py"):
+        module_of(name, folder)
+
+
 def test_without_an_attribute_it_is_the_only_flow_there(folder: Path):
     (folder / "one.py").write_text("from pocketflow import Flow, Node\nflow = Flow(Node())")
     assert flow_of(f"{folder}/one.py") is module_of(f"{folder}/one.py").flow

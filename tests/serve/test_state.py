@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -218,6 +220,119 @@ async def test_of_a_run_that_failed_the_node_and_what_is_around_it_failed():
         "AsyncFlow/AsyncFlow/Words": "done",
         "AsyncFlow/AsyncFlow/Fail": "failed",
     }
+
+
+class FailsIn(pf.AsyncNode):
+    """Fails in one of its phases."""
+
+    def __init__(self, phase: str) -> None:
+        super().__init__()
+        self.phase = phase
+
+    def step(self, phase: str) -> None:
+        if phase == self.phase:
+            raise LookupError(phase)
+
+    async def prep_async(self, shared: Any) -> Any:
+        self.step("prep")
+
+    async def exec_async(self, prep_res: Any) -> Any:
+        self.step("exec")
+
+    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        self.step("post")
+
+
+class FailingItem(pf.AsyncBatchNode):
+    async def prep_async(self, shared: Any) -> Any:
+        return [0, 1, 2]
+
+    async def exec_async(self, item: Any) -> Any:
+        return 1 // (1 - item)
+
+
+class FailingEntry(pf.AsyncBatchFlow):
+    async def prep_async(self, shared: Any) -> Any:
+        return ["no dict of params"]
+
+
+class SecondHangs(pf.AsyncBatchNode):
+    def __init__(self, hanging: asyncio.Event) -> None:
+        super().__init__()
+        self.hanging = hanging
+
+    async def prep_async(self, shared: Any) -> Any:
+        return [1, 2]
+
+    async def exec_async(self, item: Any) -> Any:
+        if item == 2:
+            self.hanging.set()
+            await asyncio.Event().wait()  # until it is cancelled
+
+
+class FailsThen(pf.AsyncNode):
+    def __init__(self, when: asyncio.Event) -> None:
+        super().__init__()
+        self.when = when
+
+    async def exec_async(self, prep_res: Any) -> Any:
+        await self.when.wait()
+        raise LookupError
+
+
+def one_fails_beside_another() -> Any:
+    hanging = asyncio.Event()
+    return branches(SecondHangs(hanging), FailsThen(hanging))
+
+
+FAILING: dict[str, Any] = {
+    **{phase: partial(FailsIn, phase) for phase in ("prep", "exec", "post")},
+    "item": FailingItem,
+    "entry": lambda: FailingEntry(Count()),
+    "branch": one_fails_beside_another,
+}
+
+
+@pytest.mark.parametrize("make", FAILING.values(), ids=FAILING)
+async def test_of_a_run_that_failed_its_history_says_where(make: Any, tmp_path: Any):
+    flow = chain(Count(), chain(Words(), make()), Words())
+    live, _ = await folded(chain(Count(), chain(Words(), make()), Words()))
+    past = State(Graph(flow))
+    with Journal(tmp_path / "runs.db") as journal:
+        with pytest.raises((LookupError, ZeroDivisionError, TypeError)):
+            await journal.run_async(flow, {}, run_id="one")
+        past.restore(journal.history("one"))
+        past.stop("failed", [])
+    assert brief(past) == brief(live)
+
+
+async def test_where_an_older_history_does_not_say_where_a_run_failed_all_that_had_begun_failed(tmp_path: Any):
+    flow = one_fails_beside_another()
+    past = State(Graph(flow))
+    with Journal(tmp_path / "runs.db") as journal:
+        with pytest.raises(LookupError):
+            await journal.run_async(flow, {}, run_id="one")
+        rows = journal.history("one")
+    past.restore([{**row, "path": ""} if row["kind"] == "status" else row for row in rows])
+    past.stop("failed", [])
+    assert {Graph(flow)[id].name: node["state"] for id, node in past.nodes.items()} == {
+        "AsyncFlow": "failed",
+        "AsyncParallelFlow": "failed",
+        "SecondHangs": "failed",
+    }
+
+
+async def test_a_node_that_failed_and_was_run_again_is_done(tmp_path: Any):
+    flow = chain(Words(), fails := FailsIn("post"))
+    with Journal(tmp_path / "runs.db") as journal:
+        with pytest.raises(LookupError):
+            await journal.run_async(flow, {}, run_id="one")
+        fails.phase = ""
+        await journal.run_async(flow, {}, run_id="one")
+        past = State(Graph(flow))
+        past.restore(journal.history("one"))
+        past.stop("finished", [])
+    assert {state for state, _ in brief(past).values()} == {"done"}
 
 
 async def test_of_a_run_that_failed_what_another_branch_was_saying_is_stopped():

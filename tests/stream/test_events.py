@@ -105,6 +105,15 @@ async def test_a_sync_flow_runs_in_a_thread_and_can_be_streamed():
     assert shared == {"done": True}
 
 
+async def test_a_stop_iteration_ends_the_stream_of_a_sync_flow_as_any_error_does():
+    class First(pf.Node):
+        def exec(self, prep_res: Any) -> Any:
+            return next(iter(()))
+
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        await events_of(pf.Flow(First()))
+
+
 async def test_any_async_function_of_shared_can_be_streamed():
     async def run(shared: Any) -> None:
         await Tokens("a").run_async(shared)
