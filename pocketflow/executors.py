@@ -289,9 +289,8 @@ def _work_outside(context: contextvars.Context, function: Callable[..., Any], *a
 
 
 def _work_on_cluster(function: Callable[..., Any], *args: Any) -> Any:
-    return _work_outside(
-        contextvars.copy_context(), called, function, *args
-    )  # Dask keeps its worker in a context variable
+    context = contextvars.copy_context()  # in which Dask keeps its worker
+    return _work_outside(context, called, function, *args)
 
 
 def _exec_there(cls: Any, attributes: dict[str, Any], attempt: int, prep_res: Any) -> Any:

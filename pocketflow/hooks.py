@@ -399,9 +399,9 @@ class Log(Hook):
 
 
 def called(function: Callable[..., Any], *args: Any) -> Any:
-    """What `function(*args)` returns, for a future that asyncio waits for.
+    """Call a function in a thread that asyncio waits for, and return what it returns.
 
-    On a StopIteration asyncio would wait for ever, so that becomes a RuntimeError, as it does in a coroutine.
+    A StopIteration, for which asyncio would wait for ever, becomes a RuntimeError, as it does in a coroutine.
     """
     try:
         return function(*args)

@@ -48,6 +48,7 @@ CONTENT = 2000  # characters of an input, a result, and all events of a step
 _SIBLINGS, _ENDS = 20, 10  # of more siblings the first and the last are printed, and those that failed
 _VISITS = ("node", "flow")
 _STEPS = ("prep", "exec", *_VISITS)
+_NO_STATUS: dict[str, Any] = {"status": "running", "error": None, "path": ""}
 _FIRST = 50  # of the elements of a value
 _told = Repr()
 _told.maxstring = _told.maxother = CONTENT
@@ -282,6 +283,9 @@ def _recorded(rows: list[Mapping[str, Any]], flow: Any) -> list[Span]:
     spans = {
         path: _recorded_span(path, row) for row in rows if (path := printable(row["path"])) and row["kind"] in _STEPS
     }
+    last = next((row for row in reversed(rows) if row["kind"] == "status"), _NO_STATUS)
+    if failed_at := printable(last["path"]):
+        spans.setdefault(failed_at, _cut_short(failed_at, last))
     for row in rows:
         if row["kind"] == "usage":
             spans.setdefault(path := printable(row["path"]), _cut_short(path, row)).usage += (_usage(row["event"]),)
@@ -293,7 +297,7 @@ def _recorded(rows: list[Mapping[str, Any]], flow: Any) -> list[Span]:
         if span.item and span.kind == "flow":
             place = graph.locate(span.path) if graph else None
             span.kind = "branch" if graph and place and graph[place].kind in ("parallel", "dataflow") else "entry"
-    _end(list(spans.values()), rows)
+    _end(list(spans.values()), last, max(map(_moment, rows), default=0.0), spans.get(failed_at))
     return sorted(spans.values(), key=lambda span: (span.start, span.path.count("/"), span.path))
 
 
@@ -310,7 +314,7 @@ def _recorded_span(path: str, row: Mapping[str, Any]) -> Span:
 def _cut_short(path: str, row: Mapping[str, Any]) -> Span:
     """A step that did not end, so that there is only what it did until then."""
     phase = path.rpartition("/")[2].partition("[")[0]
-    return Span(None, phase if phase in ("prep", "exec") else "node", "", path, _moment(row))
+    return Span(None, phase if phase in ("prep", "exec") else "node", "", path, _moment(row) - (row["seconds"] or 0))
 
 
 def _moment(row: Mapping[str, Any]) -> float:
@@ -328,21 +332,30 @@ def _join(span: Span, spans: dict[str, Span]) -> None:
         span = parent
 
 
-def _end(spans: list[Span], rows: list[Mapping[str, Any]]) -> None:
-    """Say how steps without a record ended: with what is in them, or as the last status says."""
-    last = next((row for row in reversed(rows) if row["kind"] == "status"), {"status": "running", "error": None})
+def _end(spans: list[Span], last: Mapping[str, Any], now: float, failed: Span | None) -> None:
+    """Say how steps without a record ended: with what is in them, or as the last status of the run says.
+
+    failed: the step whose error ended the run, and with it those around it; None where that is not known.
+    """
     state = {"failed": "failed", "paused": "cancelled", "interrupted": "cancelled"}.get(str(last["status"]), "running")
-    inner: dict[Span | None, float] = {}
+    lines = [short(line, 500) for line in str(last["error"] or "").splitlines()]
+    blamed, inner = {*_outwards(failed)}, dict[Span | None, float]()
     for span in spans:
         inner[span.parent] = max(inner.get(span.parent, 0.0), span.end or 0.0)
     for span in sorted((span for span in spans if span.end is None), key=lambda span: span.path.count("/")):
         if span.parent and span.parent.state == "done":
             span.state, span.end = "done", inner[span] or span.parent.end
         elif state != "running":
-            span.state, span.end = state, max(map(_moment, rows))
-            lines = [short(line, 500) for line in str(last["error"] or "").splitlines()]
-            span.error = lines[0] if lines else None
-            span.notes = () if span.parent else tuple(lines[1:])
+            span.state, span.end = "cancelled" if failed and span not in blamed else state, now
+            if lines and span.state == state:
+                span.error, span.notes = lines[0], () if span.parent else tuple(lines[1:])
+
+
+def _outwards(span: Span | None) -> Iterator[Span]:
+    """The span and those around it."""
+    while span:
+        yield span
+        span = span.parent
 
 
 def _around(path: str) -> str:

@@ -328,7 +328,8 @@ class Journal:
             status "failed" that of the step that failed.
         kind: "prep", "exec", "node", "flow" (a step that finished), "usage", "pause", "answer", "begin" or "status".
         action: that of a node or flow, else None. changes: the keys of `shared` that changed.
-        seconds: how long the step took, without the time in which no process ran it; else None.
+        seconds: how long the step took, also the one that failed, without the time in which no process ran it; else
+            None.
         In addition: result of an exec; event of a usage; question and choices of a pause; value and by
         of an answer; status and error of a status.
         """
@@ -522,9 +523,9 @@ class _Run:
         }
         if hook and hook.lacks_edge:
             status["reopens"] = True  # its last pause, for another answer
-        path = hook.failed_at if hook and status["status"] == "failed" else ""
+        path, seconds = hook.failed_at if hook and status["status"] == "failed" else ("", None)
         with suppress(JournalError):
-            self.owner.append("status", path, value=to_json(status))
+            self.owner.append("status", path, value=to_json(status), seconds=seconds)
 
     def release(self) -> Future[None]:
         return self.owner.release()
@@ -671,7 +672,7 @@ def _check_shape(run_id: str, before: list[str], now: list[str]) -> None:
         old, new = next((old, new) for old, new in pairs if old != new)
         raise JournalError(
             f"the graph of {run_id!r} changed since it began: {old} before, {new} now;"
-            " take the change back, choose another run_id, or pass allow_changes=True"
+            " take the change back, choose another run_id, or pass allow_changes=True (in a shell --allow-changes)"
         )
 
 

@@ -70,7 +70,7 @@ class _Running(NamedTuple):
     beside: whether other branches ran; commits: how many had changed `shared`.
     turns: is no longer empty once a prep has let others run.
     outer: what `recording` was before.
-    errors: those that left what ran inside, each with the path of the step that it began in.
+    errors: those that left what ran inside, each with the step that it began in: its path, and how long it took.
     """
 
     around: str
@@ -83,7 +83,7 @@ class _Running(NamedTuple):
     turns: list[bool]
     outer: tuple[Recorder, Step] | None
     began: float
-    errors: list[tuple[BaseException, str]]
+    errors: list[tuple[BaseException, tuple[str, float]]]
 
 
 recording: ContextVar[tuple[Recorder, Step] | None] = ContextVar("recording", default=None)
@@ -120,7 +120,7 @@ class Recorder(Hook):
         self.warned: set[str] = set()
         self.is_half_done = False  # whether a step has failed that had written to `shared`
         self.is_finished = self.lacks_edge = False
-        self.failed_at = ""  # the path of the step that the error of the run began in
+        self.failed_at: tuple[str, float | None] = ("", None)  # of the step that the error of the run began in
         self.broken: BaseException | None = None  # why nothing more can be recorded
         self.lock = threading.RLock()  # as user code may run items in threads
 
@@ -322,12 +322,13 @@ class Recorder(Hook):
                     self.is_half_done = True
 
     def _locate(self, error: BaseException, step: Step, running: _Running) -> None:
-        """Tell the step around where an error began that leaves this one."""
-        path = next((path for inner, path in running.errors if inner is error), self._path(step))
+        """Tell the step around where an error began that leaves this one, and how long that step took."""
+        here = (self._path(step), time.perf_counter() - running.began)
+        place = next((place for inner, place in running.errors if inner is error), here)
         if step is self.root:
-            self.failed_at = path
+            self.failed_at = place
         elif step.parent in self.running:
-            self.running[step.parent].errors.append((error, path))
+            self.running[step.parent].errors.append((error, place))
 
     def _ended(self, step: Step) -> _Running | None:
         running = self.running.pop(step, None)

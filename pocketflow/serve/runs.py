@@ -34,7 +34,6 @@ REMEMBERED = 50  # runs that were cut short, of which the journal does not know 
 POLL = 2.0  # seconds between two looks at what other processes do in the same journal
 CLOSING = "the server is closing: try again when it is back"
 ADVICE = {"finished": "fork it, to run it from a point in its past", "stopping": "resume it when it has stopped"}
-IN_PYTHON, IN_SHELL = "pass allow_changes=True", "run it from a shell with --allow-changes"  # where a flow has changed
 CHANGING = ("status", "error", "questions", "started", "ended")  # what a run that stops is told with
 
 
@@ -421,10 +420,7 @@ class Runs:
         rows, served = await self._recorded(run_id)
         if served is None:
             raise Conflict(f"{run_id!r} belongs to no flow served here: those are {', '.join(self.flows) or 'none'}")
-        try:
-            await self._ask(self.journal.check, served.flow, run_id, refused=Conflict)
-        except Conflict as error:
-            raise Conflict(str(error).replace(IN_PYTHON, IN_SHELL)) from error
+        await self._ask(self.journal.check, served.flow, run_id, refused=Conflict)
         live = self._reserve({**run, "questions": []}, served, {}, rows)
         live.is_asking = bool(questions)
         return live

@@ -96,7 +96,7 @@ async def test_a_flow_that_has_changed_is_told_before_a_run_goes_on_and_before_a
         await stopped(runs, "one")
     async with Runs(tmp_path / "runs.db", {"ask": chain(Count(), Words(), Ask())}) as runs:
         for refused in (runs.resume("one"), runs.answer("one", "yes")):
-            with pytest.raises(Conflict, match="the graph of .one. changed.* from a shell with --allow-changes$"):
+            with pytest.raises(Conflict, match="the graph of .one. changed.* .in a shell --allow-changes.$"):
                 await refused
         state = await runs.get("one")
         assert (state["status"], len(state["questions"])) == ("paused", 1)

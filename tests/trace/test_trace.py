@@ -402,6 +402,35 @@ def test_a_journaled_run_that_failed_says_how(tmp_path: Path):
     assert recorded.spans[0].notes == ("in Ask", "in Flow")
 
 
+async def test_a_journaled_run_that_failed_blames_the_step_that_did_and_those_around_it(tmp_path: Path):
+    begun = asyncio.Event()
+
+    class Wait(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+    class Fail(pf.AsyncNode):
+        async def exec_async(self, prep_res: Any) -> None:
+            await begun.wait()
+            raise ValueError("bad")
+
+    ask = Ask()
+    ask >> Wait()
+    with Journal(tmp_path / "runs.db") as journal:
+        with pytest.raises(ValueError, match="bad"):
+            await journal.run_async(pf.AsyncFlow(pf.AsyncParallelFlow(Fail(), ask)), {}, run_id="monday")
+        rows = journal.history("monday")
+    fan = "AsyncFlow/0:AsyncParallelFlow"
+    spans = spans_by_path(Trace.of(rows))
+    assert {path: span.state for path, span in spans.items() if span.kind != "prep" and "Ask/" not in path} == {
+        "AsyncFlow": "failed", fan: "failed", f"{fan}[0]": "failed", f"{fan}[0]/0:Fail": "failed",
+        f"{fan}[0]/0:Fail/exec": "failed", f"{fan}[1]": "cancelled", f"{fan}[1]/0:Ask": "done",
+    }  # fmt: skip
+    span = spans[f"{fan}[0]/0:Fail/exec"]
+    assert (span.error, span.end - span.start) == ("ValueError: bad", pytest.approx(rows[-1]["seconds"], abs=1e-5))
+
+
 def test_the_history_of_nothing_is_an_empty_trace():
     assert str(Trace.of([])) == ""
 
