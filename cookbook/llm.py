@@ -131,9 +131,21 @@ def call_with_tools(
     if not has_model():
         return _by_rule(offline)
     with _openai().OpenAI(**_settings(timeout)) as client:
-        completion = client.chat.completions.create(**_request(messages), tools=tools)
-    _answer(completion)  # raises where there is no message
-    return cast("dict[str, Any]", completion.choices[0].message.model_dump(exclude_none=True))
+        return _message(client.chat.completions.create(**_request(messages), tools=tools))
+
+
+async def call_with_tools_async(
+    messages: list[dict[str, Any]],
+    tools: list[dict[str, Any]],
+    *,
+    offline: Callable[[], dict[str, Any]],
+    timeout: float = TIMEOUT,  # noqa: ASYNC109  # of the server's silence, which asyncio cannot see
+) -> dict[str, Any]:
+    """`call_with_tools`, while the event loop is free for other work."""
+    if not has_model():
+        return _by_rule(offline)
+    async with _openai().AsyncOpenAI(**_settings(timeout)) as client:
+        return _message(await client.chat.completions.create(**_request(messages), tools=tools))
 
 
 def asking_for(calls: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
@@ -215,6 +227,11 @@ def _answer(completion: Any) -> str:
     except (AttributeError, IndexError, TypeError):
         raise ModelError(f"no chat completion: {str(completion)[:200]}") from None
     return content or ""
+
+
+def _message(completion: Any) -> dict[str, Any]:
+    _answer(completion)  # raises where there is no message
+    return cast("dict[str, Any]", completion.choices[0].message.model_dump(exclude_none=True))
 
 
 def _tell_usage(completion: Any) -> None:

@@ -19,7 +19,7 @@ import shlex
 import sys
 import textwrap
 
-from cookbook.llm import asking_for, call_with_tools, retry_after
+from cookbook.llm import asking_for, call_with_tools_async, retry_after
 from cookbook.terminal import run
 from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode, Node
 
@@ -57,15 +57,15 @@ class Connect(AsyncNode):
         print(f"tools: {', '.join(tool.name for tool in tools)}")
 
 
-class Decide(Node):
-    def prep(self, shared):
+class Decide(AsyncNode):
+    async def prep_async(self, shared):
         return list(shared["messages"]), shared["tools"]
 
-    def exec(self, inputs):
+    async def exec_async(self, inputs):
         messages, tools = inputs
-        return call_with_tools([SYSTEM, *messages], tools, offline=lambda: next_message(messages))
+        return await call_with_tools_async([SYSTEM, *messages], tools, offline=lambda: next_message(messages))
 
-    def post(self, shared, inputs, message):
+    async def post_async(self, shared, inputs, message):
         shared["messages"].append(message)
         asked = sum(message["role"] == "assistant" for message in shared["messages"])
         return "call" if message.get("tool_calls") and asked <= MAX_ROUNDS else "answer"

@@ -98,7 +98,7 @@ def module_named(name: str, base_dir: str | Path | None = None) -> ModuleType:
     Raises: `NotFound` with all that was tried; what the module itself raises when it is run.
     """
     if not all(name.split(".")):
-        raise NotFound(f"{name!r} is no name of a module: write package.module, or folder/file.py", name=name)
+        raise NotFound(f"{name!r} is not the name of a module: write package.module, or folder/file.py", name=name)
     plain = list(dict.fromkeys([name, name.replace("-", "_")]))
     tried = [*plain, *(f"pipelines.{candidate}" for candidate in plain)]
     for candidate in tried if base_dir is not None else []:

@@ -400,7 +400,7 @@ def test_a_dataflow_that_cannot_run_is_one_line(pf: Run, tmp_path: Path, words: 
         ),
         (["nofile.py:flow"], "nofile.py: no such file"),
         (["nomodule:flow"], "no module 'nomodule' in "),
-        ([""], "no module '' in "),
+        ([""], "'' is not the name of a module"),
         (["/"], "no module '/' in "),
         (["flows.py:number"], "flows.py:number is 5, which is neither a flow nor a node"),
         (["flows.py:make_none"], "flows.py:make_none is None, which is neither a flow nor a node"),

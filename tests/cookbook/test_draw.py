@@ -11,7 +11,7 @@ PICTURE = """\
           │  ▲  │
     ┌─────┘  │  └────┐
     │    ┌───┘       │
- search  │        answer
+  search │         answer
     ▼    │           ▼
 ┌───┴────┴──┐   ┌────┴───┐
 │  Search   │   │ Answer │

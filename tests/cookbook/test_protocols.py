@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -162,6 +163,30 @@ def test_mcp_tools_that_ends_in_mid_call_leaves_no_server_behind(number: signal.
         _, errors = process.communicate(timeout=SECONDS)
     if number == signal.SIGINT:
         assert (process.returncode, errors) == (130, "")
+
+
+def test_mcp_tools_ends_at_ctrl_c_while_the_model_is_silent(listener: socket.socket):
+    pytest.importorskip("mcp", reason=NEEDS)
+    pytest.importorskip("openai", reason=NEEDS)
+    asked, ended = threading.Event(), threading.Event()
+
+    def reply(prompt: str) -> str:
+        asked.set()
+        ended.wait(SECONDS)
+        return "Too late."
+
+    with (
+        model_server(reply) as model,
+        agent(listener, model.environment) as process,
+        Held(listener) as server,
+    ):
+        assert asked.wait(SECONDS)
+        process.send_signal(signal.SIGINT)
+        server.wait_for_end()
+        _, errors = process.communicate(timeout=SECONDS)
+        assert not ended.is_set()
+        ended.set()
+    assert (process.returncode, errors) == (130, "")
 
 
 @pytest.mark.parametrize(

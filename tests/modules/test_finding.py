@@ -116,8 +116,8 @@ def test_what_is_no_flow_is_refused_in_one_line_that_says_what_there_is(folder: 
 
 
 @pytest.mark.parametrize("name", ["", ".", "./shop", "..shop", "shop."])
-def test_what_is_no_name_of_a_module_is_told(folder: Path, name: str):
-    with pytest.raises(NotFound, match=f"{name!r} is no name of a module: write package.module, or folder/file.py"):
+def test_what_is_not_the_name_of_a_module_is_told(folder: Path, name: str):
+    with pytest.raises(NotFound, match=f"{name!r} is not the name of a module: write package.module, or folder"):
         module_of(name, folder)
 
 
