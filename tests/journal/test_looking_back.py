@@ -11,6 +11,7 @@ import pytest
 
 import pocketflow as pf
 from pocketflow.journal import Journal, JournalError, RunBusy, RunExists
+from tests.failing import FailsIn
 from tests.journal.kit import Approve, Crash, PopFlow, Say, chain, paused, run, steps
 
 
@@ -122,27 +123,6 @@ def test_a_run_says_when_it_began_and_ended_and_why(journal: Journal):
     assert [it["run_id"] for it in journal.runs(status="failed")] == ["run"]
     assert [it["run_id"] for it in journal.runs(tags={"user": "ada"})] == ["run"]
     assert journal.runs(status="failed", tags={"user": "bob"}) == []
-
-
-class FailsIn(pf.AsyncNode):
-    """Fails in one of its phases."""
-
-    def __init__(self, phase: str) -> None:
-        super().__init__()
-        self.phase = phase
-
-    def step(self, phase: str) -> None:
-        if phase == self.phase:
-            raise LookupError(phase)
-
-    async def prep_async(self, shared: Any) -> Any:
-        self.step("prep")
-
-    async def exec_async(self, prep_res: Any) -> Any:
-        self.step("exec")
-
-    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
-        self.step("post")
 
 
 class FailsAtOne(pf.AsyncParallelBatchNode):

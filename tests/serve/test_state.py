@@ -19,6 +19,7 @@ from pocketflow.stream import stream
 
 pytest.importorskip("starlette", reason="pocketflow.serve needs starlette")
 from pocketflow.serve.state import LONGEST, OUTPUTS, State
+from tests.failing import FailsIn
 from tests.serve.flows import Ask, Count, Fail, Gate, Words, branches, chain, sync
 
 
@@ -220,27 +221,6 @@ async def test_of_a_run_that_failed_the_node_and_what_is_around_it_failed():
         "AsyncFlow/AsyncFlow/Words": "done",
         "AsyncFlow/AsyncFlow/Fail": "failed",
     }
-
-
-class FailsIn(pf.AsyncNode):
-    """Fails in one of its phases."""
-
-    def __init__(self, phase: str) -> None:
-        super().__init__()
-        self.phase = phase
-
-    def step(self, phase: str) -> None:
-        if phase == self.phase:
-            raise LookupError(phase)
-
-    async def prep_async(self, shared: Any) -> Any:
-        self.step("prep")
-
-    async def exec_async(self, prep_res: Any) -> Any:
-        self.step("exec")
-
-    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
-        self.step("post")
 
 
 class FailingItem(pf.AsyncBatchNode):
