@@ -172,20 +172,17 @@ def test_mcp_tools_ends_at_ctrl_c_while_the_model_is_silent(listener: socket.soc
 
     def reply(prompt: str) -> str:
         asked.set()
-        ended.wait(SECONDS)
+        ended.wait(2 * SECONDS)  # longer than the test waits for the agent
         return "Too late."
 
-    with (
-        model_server(reply) as model,
-        agent(listener, model.environment) as process,
-        Held(listener) as server,
-    ):
-        assert asked.wait(SECONDS)
-        process.send_signal(signal.SIGINT)
-        server.wait_for_end()
-        _, errors = process.communicate(timeout=SECONDS)
-        assert not ended.is_set()
-        ended.set()
+    with model_server(reply) as model, agent(listener, model.environment) as process, Held(listener) as server:
+        try:
+            assert asked.wait(SECONDS)
+            process.send_signal(signal.SIGINT)
+            server.wait_for_end()
+            _, errors = process.communicate(timeout=SECONDS)
+        finally:
+            ended.set()
     assert (process.returncode, errors) == (130, "")
 
 
